@@ -1,0 +1,1 @@
+//! Types of the Gateway API and of the extension resources.
