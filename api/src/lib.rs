@@ -1,1 +1,16 @@
-//! Types of the Gateway API and of the extension resources.
+//! Types of the Kubernetes Gateway API v1.7.0, and of the extension kinds of `gateway.kgateway.dev/v1alpha1`.
+//!
+//! [`gateway_api`] has every kind of both channels, written by hand so that one struct serves wherever upstream has
+//! one: one [`gateway_api::ParentReference`], one [`gateway_api::BackendRef`], one tree of filters. Nothing is
+//! rejected that a newer API server could admit: enums are open and keep values that they do not know. Strings that
+//! have a grammar of their own (regular expressions, durations, header names) stay strings here; whoever uses them
+//! parses them at its border. Only [`duration`] is here, because both dialects of the extension kinds need it.
+//!
+//! [`kgateway`] has the extension kinds, from which their CRDs are generated.
+
+#[macro_use]
+mod macros;
+
+pub mod duration;
+pub mod gateway_api;
+pub mod kgateway;

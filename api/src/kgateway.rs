@@ -1,0 +1,24 @@
+//! The extension kinds of the group `gateway.kgateway.dev`, version `v1alpha1`.
+//!
+//! Two dialects are read: that of the kgateway API description (the fields' own names), and the one that kgateway
+//! v2.1 serves, where it differs. Where both have a field for the same thing, an object may have one of the two only.
+
+mod ai_backend;
+mod backend;
+mod direct_response;
+mod gateway_extension;
+mod gateway_parameters;
+mod http_listener_policy;
+mod shared;
+mod traffic_policy;
+mod traffic_policy_fields;
+
+pub use self::ai_backend::*;
+pub use self::backend::*;
+pub use self::direct_response::*;
+pub use self::gateway_extension::*;
+pub use self::gateway_parameters::*;
+pub use self::http_listener_policy::*;
+pub use self::shared::*;
+pub use self::traffic_policy::*;
+pub use self::traffic_policy_fields::*;

@@ -1,0 +1,147 @@
+//! TrafficPolicy: what happens to requests, beyond what routes can say.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    BackOff, CorsPolicy, Disable, HeaderModifiers, NamespacedReference, PolicyStatus, PolicyTargetRef,
+    PolicyTargetSelector,
+};
+use crate::gateway_api::HttpHeaderFilter;
+
+/// Desired state of a TrafficPolicy.
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[kube(
+    group = "gateway.kgateway.dev",
+    version = "v1alpha1",
+    kind = "TrafficPolicy",
+    plural = "trafficpolicies",
+    namespaced
+)]
+#[kube(status = "PolicyStatus", derive = "PartialEq", derive = "Default")]
+#[kube(shortname = "tp", category = "postern", category = "kgateway")]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficPolicySpec {
+    /// What the policy applies to. Without targetRefs and targetSelectors it applies where a route names it
+    /// in an ExtensionRef filter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_refs: Vec<PolicyTargetRef>,
+    /// What the policy applies to, chosen by labels (kgateway v2.1).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_selectors: Vec<PolicyTargetSelector>,
+    /// Answers to cross-origin requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<CorsPolicy>,
+    /// External authorization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext_auth: Option<ExtensionPolicy>,
+    /// External processing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext_proc: Option<ExtensionPolicy>,
+    /// Rate limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<ExtensionPolicy>,
+    /// Timeouts. In kgateway v2.1 this field is called timeouts; give one of the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<TimeoutPolicy>,
+    /// Timeouts, as in kgateway v2.1. The same as timeout; give one of the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<TimeoutsPolicy>,
+    /// Retries. In kgateway v2.1 this field is called retry; give one of the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<RetriesPolicy>,
+    /// Retries, as in kgateway v2.1. The same as retries; give one of the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPolicy>,
+    /// Changes headers of requests. In kgateway v2.1 this field is called headerModifiers.request; give one
+    /// of the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_header_modifier: Option<HttpHeaderFilter>,
+    /// Changes headers of answers. In kgateway v2.1 this field is called headerModifiers.response; give one
+    /// of the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_header_modifier: Option<HttpHeaderFilter>,
+    /// Changes headers, as in kgateway v2.1. The same as requestHeaderModifier and responseHeaderModifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_modifiers: Option<HeaderModifiers>,
+    /// Whether the Host header of requests becomes the host name of the chosen endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_host_rewrite: Option<bool>,
+}
+
+/// Use of a GatewayExtension.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtensionPolicy {
+    /// The GatewayExtension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension_ref: Option<NamespacedReference>,
+    /// Switches off what policies with less specific targets switch on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disable: Option<Disable>,
+}
+
+/// Timeouts. Durations are Go durations such as 30s, 1m30s or 1.5s; 0s means none.
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TimeoutPolicy {
+    /// Greatest duration of a request, up to the last byte of its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Greatest time without activity on the stream of a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<String>,
+}
+
+/// Timeouts, as in kgateway v2.1. Durations are Go durations such as 30s, 1m30s or 1.5s; 0s means none.
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TimeoutsPolicy {
+    /// Greatest duration of a request, up to the last byte of its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Greatest time without activity on the stream of a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_idle: Option<String>,
+}
+
+/// Retries of failed requests.
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetriesPolicy {
+    /// Number of retries. Defaults to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// Timeout of each attempt, a Go duration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_try_timeout: Option<String>,
+    /// Time between retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_off: Option<BackOff>,
+    /// When to retry: names of Envoy's retry conditions and status codes, with commas, for example
+    /// connect-failure,refused-stream,5xx.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_on: Option<String>,
+}
+
+/// Retries of failed requests, as in kgateway v2.1.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryPolicy {
+    /// When to retry: names of Envoy's retry conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retry_on: Vec<String>,
+    /// Number of retries. Defaults to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// Timeout of each attempt, a Go duration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_try_timeout: Option<String>,
+    /// Status codes of answers that are retried, 400 to 599.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub status_codes: Vec<u16>,
+    /// Least time between retries, a Go duration. Defaults to 25ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff_base_interval: Option<String>,
+}
