@@ -1,1 +1,40 @@
-//! End to end.
+//! The harness of Postern's tests and benchmarks through a real Envoy.
+//!
+//! A [`World`] is the whole product in miniature: a translator, the xDS server and one real Envoy
+//! process per Gateway, with echo [`Backend`]s behind it. A test hands YAML to the world, sends
+//! requests with [`Call`] and asserts what a user would notice. [`Load`] keeps requests running
+//! while a test changes the configuration, and [`Postern`] runs the shipped binary instead of the
+//! in-process translator.
+//!
+//! Nothing outlives its value: dropping a world kills the processes that it started. Ports come from
+//! [`Port`], so tests run side by side. Where a test fails, its directory with Envoy's log is kept
+//! and named on standard error.
+
+// A helper of tests has nobody to return an error to: it fails the test.
+#![allow(clippy::missing_panics_doc, clippy::unwrap_used)]
+
+mod backend;
+mod client;
+mod envoy;
+mod goldens;
+mod load;
+mod ports;
+mod postern;
+mod proxy;
+mod tls;
+mod wait;
+mod world;
+mod yaml;
+
+pub use backend::{Backend, Reply, Seen};
+pub use client::{Answer, Call, Connection, Protocol, raw};
+pub use envoy::{Envoy, find_envoy};
+pub use goldens::golden_inputs;
+pub use load::{Load, LoadReport, Stream};
+pub use ports::Port;
+pub use postern::{Finished, Postern, postern_binary};
+pub use proxy::CountingProxy;
+pub use tls::{Authority, Certificate, ClientTls};
+pub use wait::{PATIENCE, until};
+pub use world::{Want, World};
+pub use yaml::{Vars, gateway, http_route, service, static_backend, tls_secret, traffic_policy};

@@ -1,0 +1,225 @@
+//! Echo backends: they tell what they received, and keep it.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use serde::{Deserialize, Serialize};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+
+use crate::tls::Certificate;
+
+/// One request as a backend saw it; the body of an echo answer is this in JSON.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Seen {
+    /// The name of the backend.
+    pub backend: String,
+    /// The request method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// The authority (HTTP/2) or the Host header (HTTP/1.1).
+    pub host: String,
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub version: String,
+    /// Values by lower-case name, in the order of arrival.
+    pub headers: BTreeMap<String, Vec<String>>,
+    /// The request body, when it is UTF-8.
+    pub body: String,
+    /// The server name of the TLS handshake.
+    pub sni: Option<String>,
+}
+
+impl Seen {
+    /// All values of a header joined by `,`, or `None` when it is absent.
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.headers.get(name).map(|values| values.join(","))
+    }
+}
+
+/// What a backend does with a request.
+#[derive(Clone, Debug, Default)]
+pub enum Reply {
+    /// 200 with the request in JSON.
+    #[default]
+    Echo,
+    /// The request in JSON with another status.
+    Status(u16),
+    /// 200 with the request in JSON and these headers.
+    Headers(Vec<(&'static str, &'static str)>),
+    /// An echo after a delay.
+    After(Duration),
+    /// Closes the connection after the request was read, without an answer.
+    Reset,
+}
+
+type Handler = dyn Fn(&Seen) -> Reply + Send + Sync;
+
+struct Inner {
+    name: String,
+    handler: Box<Handler>,
+    log: Mutex<Vec<Seen>>,
+}
+
+/// A running echo server on loopback. It speaks HTTP/1.1, HTTP/2 with prior knowledge and upgraded
+/// protocols (which it echoes byte by byte), and stops when dropped.
+pub struct Backend {
+    inner: Arc<Inner>,
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Backend {
+    /// An echo server named `name`.
+    pub async fn start(name: &str) -> Self {
+        Self::replying(name, |_| Reply::Echo).await
+    }
+
+    /// A server whose `handler` decides on each request.
+    pub async fn replying(name: &str, handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::launch(name, Box::new(handler), None).await
+    }
+
+    /// An echo server that terminates TLS with `certificate`.
+    pub async fn tls(name: &str, certificate: &Certificate) -> Self {
+        Self::launch(name, Box::new(|_| Reply::Echo), Some(certificate)).await
+    }
+
+    async fn launch(name: &str, handler: Box<Handler>, certificate: Option<&Certificate>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind a backend");
+        let address = listener.local_addr().expect("address of a backend");
+        let inner = Arc::new(Inner { name: name.to_owned(), handler, log: Mutex::default() });
+        let acceptor = certificate.map(|it| TlsAcceptor::from(Arc::new(it.server_config())));
+        let task = tokio::spawn(accept(listener, Arc::clone(&inner), acceptor));
+        Self { inner, address, task }
+    }
+
+    /// The name that its answers carry.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The requests received so far, oldest first.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.inner.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The number of requests whose path and query contain `part`.
+    pub fn count(&self, part: &str) -> usize {
+        self.inner.log.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|it| it.path.contains(part)).count()
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, inner: Arc<Inner>, acceptor: Option<TlsAcceptor>) {
+    // Connections end with the task: dropping the set aborts them.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { continue };
+                connections.spawn(serve(stream, Arc::clone(&inner), acceptor.clone()));
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, inner: Arc<Inner>, acceptor: Option<TlsAcceptor>) {
+    let _ = stream.set_nodelay(true);
+    let mut sni = None;
+    let server = auto::Builder::new(TokioExecutor::new());
+    if let Some(acceptor) = acceptor {
+        let Ok(stream) = acceptor.accept(stream).await else { return };
+        sni = stream.get_ref().1.server_name().map(ToOwned::to_owned);
+        let service = service_fn(move |request| answer(request, Arc::clone(&inner), sni.clone()));
+        let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+    } else {
+        let service = service_fn(move |request| answer(request, Arc::clone(&inner), sni.clone()));
+        let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+    }
+}
+
+async fn answer(
+    mut request: Request<Incoming>,
+    inner: Arc<Inner>,
+    sni: Option<String>,
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    let upgrade = request.headers().get(header::UPGRADE).cloned();
+    let mut seen = Seen {
+        backend: inner.name.clone(),
+        method: request.method().to_string(),
+        path: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
+        host: match request.uri().authority() {
+            Some(authority) => authority.to_string(),
+            None => text(request.headers().get(header::HOST)),
+        },
+        version: format!("{:?}", request.version()),
+        sni,
+        ..Seen::default()
+    };
+    for (name, value) in request.headers() {
+        seen.headers.entry(name.to_string()).or_default().push(text(Some(value)));
+    }
+    if upgrade.is_none() {
+        let body = request.body_mut().collect().await.map_err(std::io::Error::other)?.to_bytes();
+        seen.body = String::from_utf8_lossy(&body).into_owned();
+    }
+    inner.log.lock().unwrap_or_else(PoisonError::into_inner).push(seen.clone());
+
+    if let Some(protocol) = upgrade {
+        tokio::spawn(async move {
+            let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
+            let (mut reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
+            let _ = tokio::io::copy(&mut reader, &mut writer).await;
+        });
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(header::UPGRADE, protocol);
+        return Ok(response);
+    }
+
+    let mut status = StatusCode::OK;
+    let mut extra = Vec::new();
+    match (inner.handler)(&seen) {
+        Reply::Echo => {}
+        Reply::Status(code) => status = StatusCode::from_u16(code).unwrap(),
+        Reply::Headers(headers) => extra = headers,
+        Reply::After(delay) => tokio::time::sleep(delay).await,
+        Reply::Reset => return Err(std::io::Error::other("the test asked for a reset")),
+    }
+    let body = serde_json::to_vec(&seen).unwrap_or_default();
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for (name, value) in extra {
+        response.headers_mut().append(name, HeaderValue::from_static(value));
+    }
+    Ok::<_, Infallible>(response).map_err(|never| match never {})
+}
+
+fn text(value: Option<&HeaderValue>) -> String {
+    value.map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,28 @@
+//! What a user would notice, theme by theme, through a real Envoy.
+
+#[path = "traffic/backends.rs"]
+mod backends;
+#[path = "traffic/cors.rs"]
+mod cors;
+#[path = "traffic/extensions.rs"]
+mod extensions;
+#[path = "traffic/headers.rs"]
+mod headers;
+#[path = "traffic/hostnames.rs"]
+mod hostnames;
+#[path = "traffic/https.rs"]
+mod https;
+#[path = "traffic/matching.rs"]
+mod matching;
+#[path = "traffic/mirrors.rs"]
+mod mirrors;
+#[path = "traffic/policies.rs"]
+mod policies;
+#[path = "traffic/redirects.rs"]
+mod redirects;
+#[path = "traffic/references.rs"]
+mod references;
+#[path = "traffic/resilience.rs"]
+mod resilience;
+#[path = "traffic/rewrites.rs"]
+mod rewrites;

@@ -1,0 +1,248 @@
+//! TrafficPolicy: levels, merging, conflicts, broken ones.
+
+use std::time::{Duration, Instant};
+
+use postern_e2e::{Backend, Reply, Want, World, gateway, http_route, traffic_policy};
+
+const ROUTES: &str = "
+rules:
+- name: named
+  matches: [{path: {value: /named}}]
+  backendRefs: [{name: v1, port: 8080}]
+- matches: [{path: {value: /other}}]
+  backendRefs: [{name: v1, port: 8080}]
+";
+
+const TO_GATEWAY: &str = "targetRefs: [{kind: Gateway, name: gw}]\n";
+const TO_LISTENER: &str = "targetRefs: [{kind: Gateway, name: gw, sectionName: one}]\n";
+const TO_ROUTE: &str = "targetRefs: [{kind: HTTPRoute, name: r}]\n";
+const TO_RULE: &str = "targetRefs: [{kind: HTTPRoute, name: r, sectionName: named}]\n";
+
+fn marks(target: &str, value: &str) -> String {
+    format!("{target}responseHeaderModifier: {{set: [{{name: x-level, value: {value}}}]}}\n")
+}
+
+async fn world() -> World {
+    let mut world = World::with_backends(&["v1"]).await;
+    let listeners = "  - {name: one, port: ${PORT_ONE}, protocol: HTTP}\n  - {name: two, port: ${PORT_TWO}, protocol: HTTP}";
+    world.apply(&[gateway(listeners), http_route("r", ROUTES)].concat()).await;
+    let call = world.call_on("PORT_ONE", "example.org", "/named");
+    world.expect(call, Want::Backend("v1")).await;
+    world
+}
+
+/// What the four kinds of requests carry in `x-level`.
+async fn levels(world: &mut World, want: [Option<&str>; 4]) {
+    let places = [("PORT_ONE", "/named"), ("PORT_ONE", "/other"), ("PORT_TWO", "/named"), ("PORT_TWO", "/other")];
+    for ((port, path), want) in places.into_iter().zip(want) {
+        let call = world.call_on(port, "example.org", path);
+        world.expect_that(call, &format!("x-level {want:?}"), |it| it.status == 200 && it.header("x-level").as_deref() == want).await;
+    }
+}
+
+#[tokio::test]
+async fn the_more_specific_level_wins() {
+    let mut world = world().await;
+    levels(&mut world, [None; 4]).await;
+    world.apply(&traffic_policy("gateway", &marks(TO_GATEWAY, "gateway"))).await;
+    levels(&mut world, [Some("gateway"); 4]).await;
+    world.apply(&traffic_policy("listener", &marks(TO_LISTENER, "listener"))).await;
+    levels(&mut world, [Some("listener"), Some("listener"), Some("gateway"), Some("gateway")]).await;
+    world.apply(&traffic_policy("rule", &marks(TO_RULE, "rule"))).await;
+    levels(&mut world, [Some("rule"), Some("listener"), Some("rule"), Some("gateway")]).await;
+    world.apply(&traffic_policy("route", &marks(TO_ROUTE, "route"))).await;
+    levels(&mut world, [Some("rule"), Some("route"), Some("rule"), Some("route")]).await;
+    world.assert_status("TrafficPolicy/rule", &["Accepted=True *", "Attached=* Attached"]);
+    // Everything that the other two say is said more specifically everywhere.
+    for policy in ["gateway", "listener"] {
+        world.assert_status(&format!("TrafficPolicy/{policy}"), &["Accepted=True *", "Attached=* Overridden"]);
+        let status = world.status("TrafficPolicy", "default", policy).to_string();
+        assert!(status.contains("default/route"), "the winner is named: {status}");
+    }
+    for (gone, after) in [
+        ("rule", [Some("route"); 4]),
+        ("route", [Some("listener"), Some("listener"), Some("gateway"), Some("gateway")]),
+        ("listener", [Some("gateway"); 4]),
+        ("gateway", [None; 4]),
+    ] {
+        world.delete("TrafficPolicy", gone).await;
+        levels(&mut world, after).await;
+    }
+}
+
+#[tokio::test]
+async fn levels_merge_field_by_field() {
+    let mut world = world().await;
+    world
+        .apply(
+            &[
+                traffic_policy(
+                    "gateway",
+                    &[
+                        marks(TO_GATEWAY, "gateway"),
+                        "requestHeaderModifier: {set: [{name: x-request, value: gateway}]}\n".to_owned(),
+                        "timeout: {request: 10s}\n".to_owned(),
+                    ]
+                    .concat(),
+                ),
+                traffic_policy("route", &marks(TO_ROUTE, "route")),
+            ]
+            .concat(),
+        )
+        .await;
+    let call = world.call_on("PORT_ONE", "example.org", "/other");
+    let answer = world.expect_that(call, "the route's header", |it| it.header("x-level").as_deref() == Some("route")).await;
+    assert_eq!(answer.seen().unwrap().header("x-request").as_deref(), Some("gateway"));
+    world.assert_status("TrafficPolicy/gateway", &["Accepted=True *", "Attached=* Merged"]);
+    world.assert_status("TrafficPolicy/route", &["Accepted=True *", "Attached=* Attached"]);
+}
+
+#[tokio::test]
+async fn the_older_of_two_equals_wins() {
+    let mut world = world().await;
+    let dated = |name: &str, created: &str| {
+        format!(
+            "apiVersion: gateway.kgateway.dev/v1alpha1
+kind: TrafficPolicy
+metadata: {{name: {name}, namespace: default, creationTimestamp: '{created}'}}
+spec: {{targetRefs: [{{kind: HTTPRoute, name: r}}], responseHeaderModifier: {{set: [{{name: x-level, value: {name}}}]}}}}
+---
+"
+        )
+    };
+    world.apply(&[dated("a-young", "2026-01-02T00:00:00Z"), dated("b-old", "2026-01-01T00:00:00Z")].concat()).await;
+    levels(&mut world, [Some("b-old"); 4]).await;
+    world.assert_status("TrafficPolicy/b-old", &["Accepted=True *", "Attached=* Attached"]);
+    world.assert_status("TrafficPolicy/a-young", &["Attached=* Overridden"]);
+    let status = world.status("TrafficPolicy", "default", "a-young").to_string();
+    assert!(status.contains("default/b-old"), "the winner is named: {status}");
+    world.delete("TrafficPolicy", "b-old").await;
+    levels(&mut world, [Some("a-young"); 4]).await;
+    world.assert_status("TrafficPolicy/a-young", &["Attached=* Attached"]);
+}
+
+#[tokio::test]
+async fn a_broken_policy_is_left_out_and_says_why() {
+    let mut world = world().await;
+    world
+        .apply(
+            &[
+                traffic_policy("fine", &marks(TO_GATEWAY, "fine")),
+                traffic_policy("broken", &format!("{TO_ROUTE}responseHeaderModifier: {{set: [{{name: 'bad name', value: x}}]}}\n")),
+                traffic_policy("lost", "targetRefs: [{kind: HTTPRoute, name: nowhere}]\ntimeout: {request: 1s}\n"),
+            ]
+            .concat(),
+        )
+        .await;
+    levels(&mut world, [Some("fine"); 4]).await;
+    world.assert_status("TrafficPolicy/broken", &["Accepted=False Invalid"]);
+    let problems = world.problems();
+    assert!(problems.contains("broken") && problems.contains("responseHeaderModifier"), "{problems}");
+    assert!(problems.contains("lost") && problems.contains("nowhere"), "{problems}");
+    // Corrected, it works at once.
+    world.apply(&traffic_policy("broken", &marks(TO_ROUTE, "corrected"))).await;
+    levels(&mut world, [Some("corrected"); 4]).await;
+    world.assert_status("TrafficPolicy/broken", &["Accepted=True *"]);
+}
+
+#[tokio::test]
+async fn timeouts_and_retries() {
+    let mut world = world().await;
+    let attempts = std::sync::Mutex::new(std::collections::BTreeMap::<String, u32>::new());
+    let backend = Backend::replying("flaky", move |seen| {
+        let mut attempts = attempts.lock().unwrap();
+        let attempt = attempts.entry(seen.path.clone()).or_default();
+        *attempt += 1;
+        match (seen.path.contains("slow"), *attempt) {
+            (true, _) => Reply::After(Duration::from_secs(2)),
+            (false, 1 | 2) => Reply::Status(503),
+            _ => Reply::Echo,
+        }
+    })
+    .await;
+    world.add_backend(backend).await;
+    world
+        .apply(
+            &[
+                http_route("flaky", "rules: [{matches: [{path: {value: /flaky}}], backendRefs: [{name: flaky, port: 8080}]}]"),
+                traffic_policy(
+                    "policy",
+                    "targetRefs: [{kind: HTTPRoute, name: flaky}]
+timeout: {request: 1s}
+retries: {attempts: 2, perTryTimeout: 400ms, retryOn: '5xx', backOff: {baseInterval: 10ms, maxInterval: 20ms}}
+",
+                ),
+            ]
+            .concat(),
+        )
+        .await;
+    let call = world.call_on("PORT_ONE", "example.org", "/flaky/retried");
+    world.expect(call, Want::Backend("flaky")).await;
+    assert_eq!(world.backend("flaky").count("/flaky/retried"), 3);
+    let begin = Instant::now();
+    let call = world.call_on("PORT_ONE", "example.org", "/flaky/slow");
+    assert_eq!(call.send().await.unwrap().status, 504);
+    assert!(begin.elapsed() < Duration::from_millis(1900), "took {:?}", begin.elapsed());
+    world.delete("TrafficPolicy", "policy").await;
+    let call = world.call_on("PORT_ONE", "example.org", "/flaky/once");
+    world.expect(call, Want::Status(503)).await;
+}
+
+#[tokio::test]
+async fn cors() {
+    let mut world = world().await;
+    world
+        .apply(&traffic_policy(
+            "cors",
+            &format!(
+                "{TO_ROUTE}cors:
+  allowOrigins: [{{type: Exact, value: 'https://a.example'}}, {{type: Prefix, value: 'https://b.'}}, {{type: Regex, value: 'https://c[0-9]+[.]example'}}]
+  allowMethods: [GET, PUT]
+  allowHeaders: [x-one]
+  exposeHeaders: [x-two]
+  maxAge: 1m
+  allowCredentials: true
+"
+            ),
+        ))
+        .await;
+    let preflight = |world: &mut World, origin: &str| {
+        world
+            .call_on("PORT_ONE", "example.org", "/other")
+            .method("OPTIONS")
+            .header("origin", origin)
+            .header("access-control-request-method", "PUT")
+    };
+    for origin in ["https://a.example", "https://b.example.com", "https://c12.example"] {
+        let call = preflight(&mut world, origin);
+        let answer = world
+            .expect_that(call, &format!("permission for {origin}"), |it| {
+                it.header("access-control-allow-origin").as_deref() == Some(origin)
+            })
+            .await;
+        assert_eq!(answer.header("access-control-max-age").as_deref(), Some("60"));
+        assert_eq!(answer.header("access-control-allow-credentials").as_deref(), Some("true"));
+    }
+    for origin in ["https://a.example.evil", "http://b.example.com", "https://c.example", "https://c1xexample"] {
+        let answer = preflight(&mut world, origin).send().await.unwrap();
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
+    }
+}
+
+/// kgateway's own spelling of the same fields.
+#[tokio::test]
+async fn the_other_dialect() {
+    let mut world = world().await;
+    world
+        .apply(&traffic_policy(
+            "dialect",
+            &format!(
+                "{TO_ROUTE}timeouts: {{request: 10s}}
+retry: {{attempts: 1, statusCodes: [503]}}
+headerModifiers: {{response: {{set: [{{name: x-level, value: dialect}}]}}}}
+"
+            ),
+        ))
+        .await;
+    levels(&mut world, [Some("dialect"); 4]).await;
+}
