@@ -1,0 +1,229 @@
+//! One stream: the shell that feeds a protocol state machine and carries out what it says.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3::Node;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tonic::metadata::MetadataMap;
+use tonic::{Status, Streaming};
+use tracing::{debug, warn};
+
+use crate::auth::{Authenticator, Peer};
+use crate::hub::{Attachment, Hub, count};
+use crate::server::ServerOptions;
+use crate::snapshot::Snapshot;
+use crate::state::{Outcome, RequestError};
+
+/// A protocol over the state machine: delta, or state of the world.
+pub(crate) trait Protocol: Send + 'static {
+    /// What the proxy sends.
+    type Request: Send + 'static;
+    /// What it is answered.
+    type Reply: Reply;
+
+    fn node(request: &Self::Request) -> Option<&Node>;
+    fn on_request(
+        &mut self,
+        request: Self::Request,
+        snapshot: &Snapshot,
+    ) -> Result<Vec<Self::Reply>, RequestError>;
+    fn on_snapshot(&mut self, snapshot: &Snapshot) -> Vec<Self::Reply>;
+    fn on_wait_expired(&mut self) -> Vec<Self::Reply>;
+    fn waiting(&self) -> Option<u64>;
+    fn in_sync(&self) -> bool;
+    fn take_outcomes(&mut self) -> Vec<Outcome>;
+}
+
+/// An answer on its way to the transport.
+pub(crate) trait Reply: Send + 'static {
+    /// How many resources it carries.
+    fn resources(&self) -> usize;
+    /// Its size in bytes on the wire, without frames.
+    fn bytes(&self) -> usize;
+}
+
+/// What a stream needs besides its two directions.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) hub: Hub,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) options: ServerOptions,
+    pub(crate) drain: watch::Receiver<bool>,
+}
+
+/// How long a stream may stay silent before its first request.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Runs a stream to its end. The end is reported to the proxy as a status where there is one.
+pub(crate) async fn run<P: Protocol>(
+    protocol: P,
+    requests: Streaming<P::Request>,
+    replies: mpsc::Sender<Result<P::Reply, Status>>,
+    peer: Peer,
+    metadata: MetadataMap,
+    context: Context,
+) {
+    let mut drain = context.drain.clone();
+    let ended = tokio::select! {
+        ended = serve(protocol, requests, &replies, peer, metadata, &context) => ended,
+        () = replies.closed() => Ok(()),
+        // Ending the stream makes the proxy reconnect, to another replica because of the GOAWAY before.
+        _ = drain.wait_for(|draining| *draining) => Err(Status::unavailable("the server is shutting down")),
+    };
+    if let Err(status) = ended {
+        // The proxy may be gone, or not reading: it is not worth waiting for.
+        let _ = timeout(context.options.stall_timeout, replies.send(Err(status))).await;
+    }
+}
+
+async fn serve<P: Protocol>(
+    protocol: P,
+    mut requests: Streaming<P::Request>,
+    replies: &mpsc::Sender<Result<P::Reply, Status>>,
+    peer: Peer,
+    metadata: MetadataMap,
+    context: &Context,
+) -> Result<(), Status> {
+    let counters = context.hub.counters();
+    let first = timeout(FIRST_REQUEST_TIMEOUT, requests.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("no request"))??;
+    let Some(first) = first else { return Ok(()) };
+    let node_id = P::node(&first).map_or("", |node| node.id.as_str());
+    let authenticated = if node_id.is_empty() {
+        Err(Status::invalid_argument("the first request must carry node.id"))
+    } else {
+        context.authenticator.authenticate(&peer, &metadata, node_id).await
+    };
+    let key = match authenticated {
+        Ok(key) => key,
+        Err(status) => {
+            count(&counters.streams_refused, 1);
+            warn!(node = node_id, peer = ?peer.address, code = ?status.code(), reason = status.message(), "stream refused");
+            return Err(status);
+        }
+    };
+    let Some(attachment) = context.hub.attach(&key, peer, context.options.max_streams_per_node) else {
+        count(&counters.streams_refused, 1);
+        return Err(Status::resource_exhausted("too many streams for this node"));
+    };
+    let session = Session {
+        protocol,
+        replies,
+        attachment,
+        options: &context.options,
+        hub: &context.hub,
+        deadline: None,
+    };
+    session.run(first, requests).await
+}
+
+struct Session<'a, P: Protocol> {
+    protocol: P,
+    replies: &'a mpsc::Sender<Result<P::Reply, Status>>,
+    attachment: Attachment,
+    options: &'a ServerOptions,
+    hub: &'a Hub,
+    deadline: Option<(u64, Instant)>,
+}
+
+impl<P: Protocol> Session<'_, P> {
+    async fn run(mut self, first: P::Request, mut requests: Streaming<P::Request>) -> Result<(), Status> {
+        debug!(node = self.attachment.node(), stream = self.attachment.stream(), "stream opened");
+        // Until the node is published nothing is answered: an empty answer would delete what the proxy serves. Its
+        // further requests wait in the connection's flow-control window.
+        let mut snapshots = self.attachment.snapshot.clone();
+        let Ok(mut snapshot) =
+            snapshots.wait_for(Option::is_some).await.map(|s| s.clone().unwrap_or_default())
+        else {
+            return Ok(());
+        };
+        self.request(first, &snapshot).await?;
+        loop {
+            let expiry = self.deadline.map(|(_, at)| at);
+            let wait = pin!(async move {
+                match expiry {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            });
+            tokio::select! {
+                changed = snapshots.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    // A node that was removed keeps what it has.
+                    let latest = snapshots.borrow_and_update().clone();
+                    if let Some(latest) = latest {
+                        snapshot = latest;
+                        let replies = self.protocol.on_snapshot(&snapshot);
+                        self.carry_out(replies).await?;
+                    }
+                }
+                request = requests.message() => match request? {
+                    Some(request) => self.request(request, &snapshot).await?,
+                    None => return Ok(()),
+                },
+                () = wait => {
+                    count(&self.hub.counters().waits_expired, 1);
+                    warn!(
+                        node = self.attachment.node(),
+                        stream = self.attachment.stream(),
+                        timeout = ?self.options.wait_timeout,
+                        "gave up waiting for the proxy to take clusters, endpoints or listeners; going on without",
+                    );
+                    let replies = self.protocol.on_wait_expired();
+                    self.carry_out(replies).await?;
+                }
+            }
+        }
+    }
+
+    async fn request(&mut self, request: P::Request, snapshot: &Snapshot) -> Result<(), Status> {
+        count(&self.hub.counters().requests, 1);
+        let replies = self
+            .protocol
+            .on_request(request, snapshot)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        self.carry_out(replies).await
+    }
+
+    async fn carry_out(&mut self, replies: Vec<P::Reply>) -> Result<(), Status> {
+        let outcomes = self.protocol.take_outcomes();
+        for outcome in &outcomes {
+            if let Outcome::Nacked { resource_type, names, error } = outcome {
+                warn!(
+                    node = self.attachment.node(),
+                    stream = self.attachment.stream(),
+                    %resource_type,
+                    ?names,
+                    error,
+                    "proxy rejected resources",
+                );
+            }
+        }
+        self.attachment.outcomes(outcomes, self.protocol.in_sync());
+        for reply in replies {
+            self.attachment.sent(reply.resources(), reply.bytes());
+            // Back-pressure of one proxy stops here: one stream waits, and the newest snapshot waits with it.
+            match timeout(self.options.stall_timeout, self.replies.send(Ok(reply))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Ok(()),
+                Err(_) => {
+                    count(&self.hub.counters().streams_stalled, 1);
+                    return Err(Status::unavailable("the proxy does not read"));
+                }
+            }
+        }
+        // The clock starts anew when what is waited for changes, and goes on when it does not.
+        self.deadline = match (self.protocol.waiting(), self.deadline) {
+            (None, _) => None,
+            (Some(wait), Some((current, at))) if wait == current => Some((current, at)),
+            (Some(wait), _) => Some((wait, Instant::now() + self.options.wait_timeout)),
+        };
+        Ok(())
+    }
+}
