@@ -1,0 +1,208 @@
+//! One document becomes objects and findings.
+
+use postern_translator::{Kind, Object, ObjectKey};
+use serde_yaml::{Mapping, Value};
+
+use super::fields;
+use super::position::{FieldIndex, Position};
+use super::suggest;
+use crate::diagnostic::Level;
+
+/// What one document holds.
+#[derive(Debug, Default)]
+pub(crate) struct Parsed {
+    /// The objects that are sound enough to use, with the path of each within the document (empty, or `items[3]`).
+    pub(crate) objects: Vec<(String, Object)>,
+    /// Objects that are meant, but not understood: what was read before stays in force.
+    pub(crate) broken: Vec<ObjectKey>,
+    /// True if it could not be found out which objects are meant.
+    pub(crate) unknown: bool,
+    /// What is wrong.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Something wrong within a document. Positions are relative to the document.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(crate) level: Level,
+    pub(crate) position: Position,
+    pub(crate) object: Option<String>,
+    pub(crate) field: String,
+    pub(crate) message: String,
+    pub(crate) remedy: String,
+}
+
+/// Reads the document `text`.
+pub(crate) fn document(text: &str) -> Parsed {
+    let mut reader = Reader { text, index: None, out: Parsed::default() };
+    let value = serde_yaml::from_str::<Value>(text).and_then(|mut value| {
+        value.apply_merge()?;
+        Ok(value)
+    });
+    match value {
+        Ok(value) => reader.value(value, String::new()),
+        Err(error) => reader.syntax(&error),
+    }
+    reader.out
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    index: Option<FieldIndex>,
+    out: Parsed,
+}
+
+/// What is known of the object being read.
+struct Subject {
+    path: String,
+    name: Option<String>,
+}
+
+impl Reader<'_> {
+    fn find(&mut self, subject: &Subject, field: &str) -> Position {
+        self.index.get_or_insert_with(|| FieldIndex::of(self.text)).find(&fields::join(&subject.path, field))
+    }
+
+    fn report(&mut self, level: Level, subject: &Subject, field: &str, message: String, remedy: String) {
+        let position = self.find(subject, field);
+        self.out.findings.push(Finding {
+            level,
+            position,
+            object: subject.name.clone(),
+            field: field.to_owned(),
+            message,
+            remedy,
+        });
+    }
+
+    fn syntax(&mut self, error: &serde_yaml::Error) {
+        let position = error.location().map_or((1, 0), |l| (l.line(), l.column()));
+        let said = error.to_string();
+        let message = said.rsplit_once(" at line ").map_or(said.as_str(), |(head, _)| head);
+        let line = self.text.lines().nth(position.0.saturating_sub(1)).unwrap_or_default();
+        let remedy = if line.trim_start_matches(' ').starts_with('\t') {
+            "indent with spaces; YAML does not allow tabs"
+        } else if message.starts_with("duplicate entry") {
+            "keep one of the two"
+        } else {
+            "mend the YAML; look at the indentation and the quotes on this line and the one before"
+        };
+        self.out.unknown = true;
+        self.out.findings.push(Finding {
+            level: Level::Error,
+            position,
+            object: None,
+            field: String::new(),
+            message: format!("not valid YAML: {message}"),
+            remedy: remedy.to_owned(),
+        });
+    }
+
+    fn value(&mut self, value: Value, path: String) {
+        let subject = Subject { path: path.clone(), name: None };
+        let mut object = match value {
+            Value::Mapping(object) => object,
+            Value::Null => return,
+            _ => {
+                let message = "expected an object with apiVersion, kind and metadata".to_owned();
+                return self.report(Level::Error, &subject, "", message, String::new());
+            }
+        };
+        let (Some(api_version), Some(kind)) = (text(&object, "apiVersion"), text(&object, "kind")) else {
+            let missing = if text(&object, "kind").is_none() { "kind" } else { "apiVersion" };
+            self.out.unknown = true;
+            let remedy = "every Kubernetes object names its apiVersion and kind".to_owned();
+            return self.report(Level::Error, &subject, "", format!("`{missing}` is missing"), remedy);
+        };
+        if kind == "List" || (kind.ends_with("List") && matches!(object.get("items"), Some(Value::Sequence(_)))) {
+            if let Some(Value::Sequence(items)) = object.remove("items") {
+                let prefix = if path.is_empty() { "items".to_owned() } else { format!("{path}.items") };
+                for (index, item) in items.into_iter().enumerate() {
+                    self.value(item, format!("{prefix}[{index}]"));
+                }
+            }
+            return;
+        }
+        match Kind::from_gvk(&api_version, &kind) {
+            Some(known) => self.object(known, object, path),
+            None => self.unknown_kind(&api_version, &kind, &object, path),
+        }
+    }
+
+    fn unknown_kind(&mut self, api_version: &str, kind: &str, object: &Mapping, path: String) {
+        let name = metadata_text(object, "name").unwrap_or_default();
+        let name = match metadata_text(object, "namespace") {
+            Some(namespace) => format!("{kind} {namespace}/{name}"),
+            None => format!("{kind} {name}"),
+        };
+        let subject = Subject { path, name: Some(name.trim_end().to_owned()) };
+        let verdict = suggest::unknown_kind(api_version, kind);
+        self.out.unknown |= verdict.level == Level::Error;
+        self.report(verdict.level, &subject, verdict.field, verdict.message, verdict.remedy);
+    }
+
+    fn object(&mut self, kind: Kind, mut object: Mapping, path: String) {
+        let mut subject = Subject { path, name: None };
+        let Some(name) = metadata_text(&object, "name").filter(|name| !name.is_empty()) else {
+            subject.name = Some(kind.to_string());
+            self.out.unknown = true;
+            let remedy = "give the object a name".to_owned();
+            return self.report(Level::Error, &subject, "metadata.name", "`metadata.name` is missing".to_owned(), remedy);
+        };
+        let namespace = if kind.is_namespaced() {
+            let namespace = metadata_text(&object, "namespace").unwrap_or_else(|| super::DEFAULT_NAMESPACE.to_owned());
+            if let Some(Value::Mapping(metadata)) = object.get_mut("metadata") {
+                metadata.insert("namespace".into(), namespace.clone().into());
+            }
+            namespace
+        } else {
+            String::new()
+        };
+        let key = ObjectKey { kind, namespace, name };
+        subject.name = Some(key.to_string());
+        object.remove("status"); // written by controllers, never input
+        if kind == Kind::Secret {
+            fields::merge_string_data(&mut object);
+        }
+
+        let value = Value::Mapping(object);
+        let mut ignored = Vec::new();
+        let mut track = serde_path_to_error::Track::new();
+        let result = {
+            let tracked = serde_path_to_error::Deserializer::new(&value, &mut track);
+            let listened = serde_ignored::Deserializer::new(tracked, |path| ignored.push(fields::path_of(&path)));
+            Object::deserialize(kind, listened)
+        };
+        match result {
+            Ok(object) => self.out.objects.push((subject.path.clone(), object)),
+            Err(error) => {
+                let field = track.path().to_string();
+                let field = if field == "." { String::new() } else { field };
+                let message = error.to_string();
+                let remedy = if message.ends_with("expected a string") {
+                    "put the value in quotes".to_owned()
+                } else {
+                    String::new()
+                };
+                self.report(Level::Error, &subject, &field, message, remedy);
+                self.out.broken.push(key);
+            }
+        }
+        for field in ignored {
+            // Types without their own members for these two are read by kind, not by what the object says.
+            if field == "apiVersion" || field == "kind" {
+                continue;
+            }
+            let (message, remedy) = suggest::unknown_field(kind, &value, &field);
+            self.report(Level::Error, &subject, &field, message, remedy);
+        }
+    }
+}
+
+fn text(object: &Mapping, key: &str) -> Option<String> {
+    object.get(key).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn metadata_text(object: &Mapping, key: &str) -> Option<String> {
+    object.get("metadata").and_then(|m| m.get(key)).and_then(Value::as_str).map(str::to_owned)
+}
