@@ -1,0 +1,3 @@
+//! The benchmark of the local mode; see the crate's documentation.
+
+fn main() {}
