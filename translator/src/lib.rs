@@ -1,1 +1,73 @@
-//! Pure translation.
+//! Postern's translator: Gateway API and extension resources in, Envoy resources and statuses out.
+//!
+//! Pure and synchronous: no sockets, no files, no clock, no environment. The same [`Translator`] serves the
+//! controller in a cluster, the local mode, the command line, the tests and the benchmarks.
+//!
+//! # Errors never spread
+//!
+//! Rejecting a configuration can take a site down, so each thing fails alone and visibly:
+//!
+//! - a backendRef that does not resolve answers 500 for its share of the requests;
+//! - a rule with a filter that cannot be carried out answers 500, and never falls through to a less specific rule;
+//! - a match that cannot be read matches nothing;
+//! - a policy that is not valid is not applied, unless it protects something: then its routes answer 500;
+//! - a listener without a usable certificate is not served, the other listeners are;
+//! - a panic in one unit of translation is caught; the unit keeps its last good output.
+//!
+//! Every one of them becomes a condition on the object and a [`Problem`] that names field and remedy.
+
+mod backend;
+mod canonical;
+mod dependency;
+pub mod descriptor;
+mod envoy;
+mod extension;
+mod gateway;
+mod grants;
+pub mod hostname;
+mod object;
+mod policy;
+mod problem;
+mod resource;
+mod route;
+mod selector;
+mod status;
+mod store;
+mod translator;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+pub use self::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
+pub use self::problem::{Problem, Severity};
+pub use self::resource::{Resource, ResourceChange, ResourceType};
+pub use self::status::{Conditions, Status};
+pub use self::store::Change;
+pub use self::translator::{GatewayUpdate, Translator, Update};
+
+/// The controller name of the shipped GatewayClass.
+pub const CONTROLLER_NAME: &str = "postern.dev/gateway-controller";
+
+/// What the translator has to know of its surroundings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// GatewayClasses with this `controllerName` are ours.
+    pub controller_name: String,
+    /// The address that listeners bind to.
+    pub listen_address: IpAddr,
+    /// Bind to the IP addresses in `Gateway.spec.addresses` instead, where there are any (local mode). In a cluster
+    /// those are addresses of the Service, not of the proxy.
+    pub bind_gateway_addresses: bool,
+    /// The file, as Envoy sees it, with the certificate authorities that the system trusts.
+    pub system_ca_file: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            controller_name: CONTROLLER_NAME.to_owned(),
+            listen_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            bind_gateway_addresses: false,
+            system_ca_file: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! From a backendRef to a cluster, or to the reason why there is none.
+
+use k8s_openapi::api::core::v1::Service;
+use postern_api::gateway_api::{BackendRef, reason};
+use postern_api::kgateway::Backend;
+
+use super::{BackendObject, ClusterId, Upstream, static_backend};
+use crate::dependency::Reader;
+use crate::grants::{self, Reference};
+use crate::object::{Kind, NamespacedName, ObjectKey};
+
+/// Why a backendRef has no cluster. Its share of the requests is answered with 500.
+#[derive(Clone, Debug)]
+pub(crate) struct Unresolved {
+    /// The reason of condition `ResolvedRefs`.
+    pub(crate) reason: &'static str,
+    /// The field below the backendRef.
+    pub(crate) field: &'static str,
+    pub(crate) message: String,
+    pub(crate) remedy: String,
+}
+
+fn unresolved(
+    reason: &'static str,
+    field: &'static str,
+    message: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Unresolved {
+    Unresolved { reason, field, message: message.into(), remedy: remedy.into() }
+}
+
+/// Resolves the backendRef of `route`.
+pub(crate) fn backend<F>(
+    reader: &Reader<'_>,
+    route: &ObjectKey,
+    reference: &BackendRef<F>,
+) -> Result<ClusterId, Unresolved> {
+    let group = reference.group.as_deref().unwrap_or_default();
+    let kind = reference.kind.as_deref().unwrap_or(Kind::Service.as_str());
+    let namespace = reference.namespace.as_deref().unwrap_or(&route.namespace);
+    let name = NamespacedName::new(namespace, &reference.name);
+    let Some(known @ (Kind::Service | Kind::Backend)) = Kind::from_group_kind(group, kind) else {
+        return Err(unresolved(
+            reason::INVALID_KIND,
+            ".kind",
+            format!("{kind} (group {group:?}) cannot be a backend"),
+            "refer to a Service, or to a Backend of group gateway.kgateway.dev",
+        ));
+    };
+    let asked = Reference {
+        from_group: route.kind.group(),
+        from_kind: route.kind.as_str(),
+        from_namespace: &route.namespace,
+        to_group: group,
+        to_kind: kind,
+        to_namespace: namespace,
+        to_name: &reference.name,
+    };
+    if !grants::permitted(reader, asked) {
+        return Err(unresolved(
+            reason::REF_NOT_PERMITTED,
+            ".namespace",
+            format!("{kind} {name} is in another namespace and no ReferenceGrant allows it"),
+            grants::remedy(asked),
+        ));
+    }
+    match known {
+        Kind::Backend => backend_object(reader, name),
+        _ => service(reader, name, reference.port),
+    }
+}
+
+fn backend_object(reader: &Reader<'_>, name: NamespacedName) -> Result<ClusterId, Unresolved> {
+    let Some(object) = reader.get::<Backend>(&name.namespace, &name.name) else {
+        return Err(unresolved(
+            reason::BACKEND_NOT_FOUND,
+            ".name",
+            format!("Backend {name} does not exist"),
+            "create it, or mend the name",
+        ));
+    };
+    match static_backend::parse(object) {
+        Ok(parsed) => Ok(ClusterId { backend: BackendObject::Static(name), upstream: parsed.upstream }),
+        Err(fault) => Err(unresolved(
+            reason::BACKEND_NOT_FOUND,
+            ".name",
+            format!("Backend {name} is not valid: {}", fault.message),
+            format!("mend {} of the Backend", fault.field),
+        )),
+    }
+}
+
+fn service(reader: &Reader<'_>, name: NamespacedName, port: Option<u16>) -> Result<ClusterId, Unresolved> {
+    let Some(port) = port.filter(|p| *p != 0) else {
+        return Err(unresolved(
+            reason::BACKEND_NOT_FOUND,
+            ".port",
+            format!("the reference to Service {name} has no port"),
+            "name one of the ports of the Service",
+        ));
+    };
+    let Some(object) = reader.get::<Service>(&name.namespace, &name.name) else {
+        return Err(unresolved(
+            reason::BACKEND_NOT_FOUND,
+            ".name",
+            format!("Service {name} does not exist"),
+            "create the Service, or mend the name",
+        ));
+    };
+    let spec = object.spec.as_ref();
+    if spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName") {
+        return Err(unresolved(
+            reason::UNSUPPORTED_VALUE,
+            ".name",
+            format!(
+                "Service {name} is of type ExternalName, which could be used to reach hosts that nobody granted"
+            ),
+            "use a Backend of type Static for a host outside the cluster",
+        ));
+    }
+    let ports = spec.and_then(|s| s.ports.as_deref()).unwrap_or_default();
+    let Some(found) = ports.iter().find(|p| p.port == i32::from(port)) else {
+        let known: Vec<String> = ports.iter().map(|p| p.port.to_string()).collect();
+        return Err(unresolved(
+            reason::BACKEND_NOT_FOUND,
+            ".port",
+            format!("Service {name} has no port {port}"),
+            format!("use one of its ports: {}", known.join(", ")),
+        ));
+    };
+    let upstream = match found.app_protocol.as_deref() {
+        Some("kubernetes.io/h2c" | "grpc" | "http2") => Upstream::Http2,
+        Some("https" | "kubernetes.io/wss") => Upstream::Http1OverTls,
+        Some(unknown) if unknown.starts_with("kubernetes.io/") && unknown != "kubernetes.io/ws" => {
+            return Err(unresolved(
+                reason::UNSUPPORTED_PROTOCOL,
+                ".port",
+                format!("port {port} of Service {name} has appProtocol {unknown}, which is not supported"),
+                "use kubernetes.io/h2c, kubernetes.io/ws, kubernetes.io/wss, grpc, http or https",
+            ));
+        }
+        _ => Upstream::Http1,
+    };
+    Ok(ClusterId { backend: BackendObject::Service(name, port), upstream })
+}

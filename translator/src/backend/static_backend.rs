@@ -1,0 +1,89 @@
+//! `Backend` of type Static: hosts outside the cluster, by address or DNS name, with or without TLS.
+
+use std::net::IpAddr;
+
+use postern_api::kgateway::{Backend, BackendType};
+
+use super::Upstream;
+use crate::problem::Fault;
+
+/// A valid static backend.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StaticBackend {
+    pub(crate) hosts: Vec<StaticHost>,
+    pub(crate) upstream: Upstream,
+}
+
+/// One host of a static backend.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StaticHost {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Server name and expected subject alternative name, where the host speaks TLS.
+    pub(crate) sni: Option<String>,
+}
+
+impl StaticHost {
+    pub(crate) fn is_address(&self) -> bool {
+        self.host.parse::<IpAddr>().is_ok()
+    }
+}
+
+/// Reads a Backend; everything that Envoy would refuse is refused here.
+pub(crate) fn parse(backend: &Backend) -> Result<StaticBackend, Fault> {
+    let kind = backend.spec.backend_type().unwrap_or(BackendType::Static);
+    if kind != BackendType::Static {
+        return Err(Fault::new("spec.type", format!("type {kind} is not supported yet"), "use type Static"));
+    }
+    let Some(spec) = &backend.spec.static_ else {
+        return Err(Fault::new(
+            "spec.static",
+            "a Backend of type Static needs spec.static",
+            "add spec.static.hosts",
+        ));
+    };
+    if spec.hosts.is_empty() {
+        return Err(Fault::new(
+            "spec.static.hosts",
+            "there is no host",
+            "add at least one host with its port",
+        ));
+    }
+    let upstream = match spec.app_protocol.as_ref().map(AsRef::as_ref) {
+        None | Some("kubernetes.io/ws" | "http" | "grpc-web") => Upstream::Http1,
+        Some("http2" | "grpc" | "kubernetes.io/h2c") => Upstream::Http2,
+        Some(other) => {
+            return Err(Fault::new(
+                "spec.static.appProtocol",
+                format!("appProtocol {other} is unknown"),
+                "use http2, grpc, grpc-web, kubernetes.io/h2c or kubernetes.io/ws",
+            ));
+        }
+    };
+    let mut hosts = Vec::new();
+    for (index, host) in spec.hosts.iter().enumerate() {
+        let field = format!("spec.static.hosts[{index}]");
+        let name = host.host.trim();
+        let readable = name.parse::<IpAddr>().is_ok() || crate::hostname::Hostname::parse(name).is_ok();
+        if !readable || name.starts_with('*') {
+            return Err(Fault::new(
+                format!("{field}.host"),
+                format!("{name:?} is neither an IP address nor a DNS name"),
+                "give an address or a name without scheme, port and path",
+            ));
+        }
+        let Some(port) = Some(host.port).filter(|p| *p != 0) else {
+            return Err(Fault::new(
+                format!("{field}.port"),
+                format!("{} is not a port", host.port),
+                "give a port from 1 to 65535",
+            ));
+        };
+        let sni = host
+            .tls
+            .as_ref()
+            .map(|tls| tls.sni.clone().filter(|sni| !sni.is_empty()).unwrap_or_else(|| name.to_owned()));
+        hosts.push(StaticHost { host: name.to_owned(), port, sni });
+    }
+    Ok(StaticBackend { hosts, upstream })
+}

@@ -1,0 +1,257 @@
+//! Who read what: the small hand-written index behind incremental translation.
+//!
+//! A unit of translation reads the world only through [`Reader`], which writes down every question it
+//! was asked, also those answered with "there is none". When something changes, exactly the units that
+//! asked about it run again. See `docs/adr/0003-incremental-translation.md` for why this is not `salsa`.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use postern_api::gateway_api::ReferenceGrant;
+
+use crate::backend::{BackendObject, ClusterId};
+use crate::gateway::GatewayModel;
+use crate::grants::{self, Reference};
+use crate::object::{Kind, NamespacedName, ObjectKey, Stored};
+use crate::policy::{Policy, Target};
+use crate::store::Store;
+
+/// Something that a unit can have read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Dependency {
+    /// Existence and content of one object.
+    Object(ObjectKey),
+    /// The EndpointSlices of a Service.
+    EndpointSlices(NamespacedName),
+    /// The ReferenceGrants in a namespace.
+    Grants(String),
+    /// The TrafficPolicies that name a target.
+    PoliciesOn(Target),
+    /// The TrafficPolicies of a namespace that select objects of a kind by label.
+    Selectors(Kind, String),
+    /// The names and labels of all objects of a kind in a namespace.
+    Objects(Kind, String),
+    /// What routes can see of a Gateway: its listeners.
+    Listeners(NamespacedName),
+    /// Which Gateways accepted a route.
+    Parents(ObjectKey),
+}
+
+/// A piece of translation that is run, remembered and run again as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Unit {
+    /// Status of a GatewayClass.
+    GatewayClass(NamespacedName),
+    /// Listeners, filter chains and certificates of a Gateway.
+    Gateway(NamespacedName),
+    /// Attachment of a route, its Envoy routes and the clusters they name.
+    Route(ObjectKey),
+    /// One Envoy cluster.
+    Cluster(ClusterId),
+    /// The endpoints of one Envoy cluster.
+    Endpoints(ClusterId),
+    /// Status of an extension resource that others refer to.
+    Extension(ObjectKey),
+    /// Status of a policy.
+    Policy(NamespacedName),
+}
+
+impl Unit {
+    /// The object that the unit is about.
+    pub(crate) fn object(&self) -> Option<ObjectKey> {
+        match self {
+            Self::GatewayClass(name) => Some(ObjectKey::new(Kind::GatewayClass, "", &name.name)),
+            Self::Gateway(name) => Some(ObjectKey::new(Kind::Gateway, &name.namespace, &name.name)),
+            Self::Route(key) | Self::Extension(key) => Some(key.clone()),
+            Self::Policy(name) => Some(ObjectKey::new(Kind::TrafficPolicy, &name.namespace, &name.name)),
+            Self::Cluster(id) | Self::Endpoints(id) => match &id.backend {
+                BackendObject::Service(name, _) => {
+                    Some(ObjectKey::new(Kind::Service, &name.namespace, &name.name))
+                }
+                BackendObject::Static(name) => {
+                    Some(ObjectKey::new(Kind::Backend, &name.namespace, &name.name))
+                }
+            },
+        }
+    }
+}
+
+/// Both directions of "unit read dependency".
+#[derive(Debug, Default)]
+pub(crate) struct Dependencies {
+    reads: HashMap<Unit, BTreeSet<Dependency>>,
+    readers: HashMap<Dependency, BTreeSet<Unit>>,
+}
+
+impl Dependencies {
+    /// Replaces what `unit` has read.
+    pub(crate) fn record(&mut self, unit: &Unit, reads: BTreeSet<Dependency>) {
+        let old = self.reads.get(unit);
+        if old == Some(&reads) {
+            return;
+        }
+        let gone: Vec<Dependency> =
+            old.into_iter().flatten().filter(|d| !reads.contains(d)).cloned().collect();
+        for dependency in gone {
+            self.forget(&dependency, unit);
+        }
+        for dependency in &reads {
+            if !self.reads.get(unit).is_some_and(|old| old.contains(dependency)) {
+                self.readers.entry(dependency.clone()).or_default().insert(unit.clone());
+            }
+        }
+        self.reads.insert(unit.clone(), reads);
+    }
+
+    /// Drops a unit that no longer exists.
+    pub(crate) fn remove(&mut self, unit: &Unit) {
+        for dependency in self.reads.remove(unit).into_iter().flatten() {
+            self.forget(&dependency, unit);
+        }
+    }
+
+    fn forget(&mut self, dependency: &Dependency, unit: &Unit) {
+        if let Some(readers) = self.readers.get_mut(dependency) {
+            readers.remove(unit);
+            if readers.is_empty() {
+                self.readers.remove(dependency);
+            }
+        }
+    }
+
+    /// The units that read `dependency`.
+    pub(crate) fn readers(&self, dependency: &Dependency) -> impl Iterator<Item = &Unit> {
+        self.readers.get(dependency).into_iter().flatten()
+    }
+}
+
+/// The world as one unit sees it; remembers what was asked.
+pub(crate) struct Reader<'a> {
+    store: &'a Store,
+    gateways: &'a BTreeMap<NamespacedName, Arc<GatewayModel>>,
+    parents: &'a BTreeMap<ObjectKey, BTreeSet<NamespacedName>>,
+    reads: RefCell<BTreeSet<Dependency>>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(
+        store: &'a Store,
+        gateways: &'a BTreeMap<NamespacedName, Arc<GatewayModel>>,
+        parents: &'a BTreeMap<ObjectKey, BTreeSet<NamespacedName>>,
+    ) -> Self {
+        Self { store, gateways, parents, reads: RefCell::default() }
+    }
+
+    /// What has been read so far.
+    pub(crate) fn into_reads(self) -> BTreeSet<Dependency> {
+        self.reads.into_inner()
+    }
+
+    fn note(&self, dependency: Dependency) {
+        self.reads.borrow_mut().insert(dependency);
+    }
+
+    /// One object by name.
+    pub(crate) fn get<T: Stored>(&self, namespace: &str, name: &str) -> Option<&'a Arc<T>> {
+        let key = ObjectKey::new(T::KIND, namespace, name);
+        let found = self.store.object(&key).and_then(T::of);
+        self.note(Dependency::Object(key));
+        found
+    }
+
+    /// True if the object exists, whatever its kind.
+    pub(crate) fn labels(&self, key: &ObjectKey) -> Option<BTreeMap<String, String>> {
+        self.note(Dependency::Object(key.clone()));
+        self.store.object(key).map(|object| object.metadata().labels.clone().unwrap_or_default())
+    }
+
+    /// The EndpointSlices of a Service.
+    pub(crate) fn endpoint_slices(
+        &self,
+        service: &NamespacedName,
+    ) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
+        self.note(Dependency::EndpointSlices(service.clone()));
+        self.store.endpoint_slices(service)
+    }
+
+    /// The ReferenceGrants in a namespace.
+    pub(crate) fn grants<'b>(&self, namespace: &'b str) -> impl Iterator<Item = &'b Arc<ReferenceGrant>>
+    where
+        'a: 'b,
+    {
+        self.note(Dependency::Grants(namespace.to_owned()));
+        self.store.grants(namespace)
+    }
+
+    /// The valid listeners of a Gateway of ours; `None` if there is no such Gateway.
+    pub(crate) fn gateway(&self, name: &NamespacedName) -> Option<&'a Arc<GatewayModel>> {
+        self.note(Dependency::Listeners(name.clone()));
+        self.gateways.get(name)
+    }
+
+    /// The Gateways that accepted a route.
+    pub(crate) fn parents(&self, route: &ObjectKey) -> BTreeSet<NamespacedName> {
+        self.note(Dependency::Parents(route.clone()));
+        self.parents.get(route).cloned().unwrap_or_default()
+    }
+
+    /// A parsed TrafficPolicy by name.
+    pub(crate) fn policy(&self, name: &NamespacedName) -> Option<&'a Arc<Policy>> {
+        self.note(Dependency::Object(ObjectKey::new(Kind::TrafficPolicy, &name.namespace, &name.name)));
+        self.store.policy(name)
+    }
+
+    /// The names and labels of all objects of `kind` in `namespace`.
+    pub(crate) fn objects_in(
+        &self,
+        kind: Kind,
+        namespace: &str,
+    ) -> Vec<(NamespacedName, BTreeMap<String, String>)> {
+        self.note(Dependency::Objects(kind, namespace.to_owned()));
+        let names = self.store.names(kind).filter(|name| name.namespace == namespace);
+        names
+            .filter_map(|name| {
+                let object = self.store.object(&ObjectKey::new(kind, namespace, &name.name))?;
+                Some((name.clone(), object.metadata().labels.clone().unwrap_or_default()))
+            })
+            .collect()
+    }
+
+    /// True if `policy` may be on `target`: it is in the same namespace, or a ReferenceGrant allows it.
+    pub(crate) fn may_target(&self, policy: &Policy, target: &Target) -> bool {
+        grants::permitted(
+            self,
+            Reference {
+                from_group: policy.key.kind.group(),
+                from_kind: policy.key.kind.as_str(),
+                from_namespace: &policy.key.namespace,
+                to_group: target.kind.group(),
+                to_kind: target.kind.as_str(),
+                to_namespace: &target.name.namespace,
+                to_name: &target.name.name,
+            },
+        )
+    }
+
+    /// The TrafficPolicies on a target, by reference and by label, from the oldest to the youngest.
+    pub(crate) fn policies_on(&self, target: &Target) -> Vec<&'a Arc<Policy>> {
+        self.note(Dependency::PoliciesOn(target.clone()));
+        let mut found: Vec<&Arc<Policy>> =
+            self.store.policies_on(target).filter(|policy| self.may_target(policy, target)).collect();
+        if target.section.is_some() {
+            found.sort_by(|a, b| a.age.cmp(&b.age));
+            return found;
+        }
+        self.note(Dependency::Selectors(target.kind, target.name.namespace.clone()));
+        let mut selecting = self.store.policies_selecting(target.kind, &target.name.namespace).peekable();
+        if selecting.peek().is_some() {
+            let labels = self.labels(&target.key()).unwrap_or_default();
+            found.extend(selecting.filter(|policy| policy.selects(target.kind, &labels)));
+        }
+        found.sort_by(|a, b| a.age.cmp(&b.age));
+        found.dedup_by(|a, b| a.age == b.age);
+        found
+    }
+}

@@ -1,0 +1,167 @@
+//! Scoped routes: how a request finds its routes.
+//!
+//! Each exact host of a port is a scope of its own with its RouteConfiguration inside, so that a change of one
+//! host costs Envoy the same among ten hosts and among ten thousand. All wildcard hosts of a port share the
+//! scope `*`. A request whose host has no scope of its own runs a small Lua filter that looks there. Requests
+//! that found their scope never run it: it is switched off in the scope's RouteConfiguration.
+
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::route::v3::{
+    DirectResponseAction, FilterConfig, Route, RouteConfiguration, RouteMatch, ScopedRouteConfiguration,
+    VirtualHost, route, route_match, scoped_route_configuration,
+};
+use envoy_types::pb::envoy::r#type::matcher::v3::{FilterStateMatcher, filter_state_matcher};
+
+use super::{any, bool_value, exact};
+use crate::hostname::Hostname;
+use crate::resource::{Resource, ResourceType};
+
+/// The private request header from which the scope key is cut; removed before the request leaves Envoy.
+pub(crate) const SCOPE_HEADER: &str = "x-postern-scope";
+/// The filter state that names the listener whose TLS hostname the connection was made for.
+pub(crate) const OWNER_KEY: &str = "postern.listener";
+/// The name of the Lua filter in the chain.
+pub(crate) const FALLBACK_FILTER: &str = "postern.scope_fallback";
+/// The name of the CORS filter in the chain.
+pub(crate) const CORS_FILTER: &str = "envoy.filters.http.cors";
+
+/// Finds the scope of a request whose host, as sent, has none: first the host in lower case, then `*`.
+/// `metadata()` makes Envoy resolve the route, once per request, hence the order.
+pub(crate) const FALLBACK_LUA: &str = r#"function envoy_on_request(request)
+  local headers = request:headers()
+  local scope = headers:get("x-postern-scope")
+  if scope == nil then return end
+  local lower = scope:lower()
+  if lower ~= scope then
+    headers:replace("x-postern-scope", lower)
+    request:clearRouteCache()
+  end
+  request:metadata()
+  if request:streamInfo():routeName() == "" then
+    headers:replace("x-postern-scope", scope:match("^%d+") .. ":*")
+    request:clearRouteCache()
+  end
+end
+"#;
+
+/// The scope that answers for a host of a port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum ScopeId {
+    /// One exact host.
+    Host(u16, String),
+    /// All wildcard hosts.
+    Wildcards(u16),
+}
+
+impl ScopeId {
+    pub(crate) fn of(port: u16, host: &Hostname) -> Self {
+        match host {
+            Hostname::Exact(host) => Self::Host(port, host.clone()),
+            Hostname::Wildcard(_) | Hostname::Any => Self::Wildcards(port),
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        match self {
+            Self::Host(port, _) | Self::Wildcards(port) => *port,
+        }
+    }
+
+    fn host(&self) -> &str {
+        match self {
+            Self::Host(_, host) => host,
+            Self::Wildcards(_) => "*",
+        }
+    }
+
+    /// The xDS name of the scope.
+    pub(crate) fn name(&self) -> String {
+        format!("{}/{}", self.port(), self.host())
+    }
+}
+
+/// The routes of one hostname inside a scope, in order of precedence.
+pub(crate) struct Host<'a> {
+    pub(crate) hostname: &'a Hostname,
+    /// The owner of the hostname where connections belong to listeners (TLS); `None` on cleartext ports.
+    pub(crate) owner: Option<String>,
+    pub(crate) routes: Vec<Route>,
+}
+
+/// Builds a scope.
+pub(crate) fn scope(id: &ScopeId, hosts: Vec<Host<'_>>) -> Arc<Resource> {
+    let exact_host = matches!(id, ScopeId::Host(..));
+    let virtual_hosts = hosts.into_iter().map(|host| virtual_host(host, exact_host)).collect();
+    let mut configuration = RouteConfiguration {
+        name: id.name(),
+        virtual_hosts,
+        request_headers_to_remove: vec![SCOPE_HEADER.to_owned()],
+        ignore_port_in_host_matching: !exact_host,
+        validate_clusters: bool_value(false),
+        ..RouteConfiguration::default()
+    };
+    if exact_host {
+        configuration.typed_per_filter_config.insert(
+            FALLBACK_FILTER.to_owned(),
+            any(FilterConfig { disabled: true, ..FilterConfig::default() }),
+        );
+    }
+    let fragment = |value: &str| scoped_route_configuration::key::Fragment {
+        r#type: Some(scoped_route_configuration::key::fragment::Type::StringKey(value.to_owned())),
+    };
+    let message = ScopedRouteConfiguration {
+        name: id.name(),
+        key: Some(scoped_route_configuration::Key {
+            fragments: vec![fragment(&id.port().to_string()), fragment(id.host())],
+        }),
+        route_configuration: Some(configuration),
+        ..ScopedRouteConfiguration::default()
+    };
+    Resource::new(ResourceType::ScopedRouteConfiguration, id.name(), &message)
+}
+
+fn virtual_host(host: Host<'_>, exact_host: bool) -> VirtualHost {
+    let mut routes = host.routes;
+    if let Some(owner) = &host.owner {
+        for route in &mut routes {
+            if let Some(matching) = &mut route.r#match {
+                matching.filter_state.push(owned_by(owner));
+            }
+        }
+        routes.push(tail("not-found", 404, vec![owned_by(owner)]));
+        routes.push(tail("misdirected", 421, vec![]));
+    } else if exact_host {
+        // Without it a request that matches no route here would go on to the wildcard hosts.
+        routes.push(tail("not-found", 404, vec![]));
+    }
+    VirtualHost {
+        name: host.hostname.domain(),
+        domains: vec![if exact_host { "*".to_owned() } else { host.hostname.domain() }],
+        routes,
+        ..VirtualHost::default()
+    }
+}
+
+fn owned_by(owner: &str) -> FilterStateMatcher {
+    FilterStateMatcher {
+        key: OWNER_KEY.to_owned(),
+        matcher: Some(filter_state_matcher::Matcher::StringMatch(exact(owner))),
+    }
+}
+
+fn tail(name: &str, status: u32, filter_state: Vec<FilterStateMatcher>) -> Route {
+    Route {
+        name: name.to_owned(),
+        r#match: Some(RouteMatch {
+            filter_state,
+            path_specifier: Some(route_match::PathSpecifier::Prefix("/".to_owned())),
+            ..RouteMatch::default()
+        }),
+        action: Some(route::Action::DirectResponse(DirectResponseAction {
+            status,
+            ..DirectResponseAction::default()
+        })),
+        ..Route::default()
+    }
+}

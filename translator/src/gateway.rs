@@ -1,0 +1,340 @@
+//! A Gateway: which of its listeners are served, what they admit, and the Envoy listeners and secrets they need.
+
+mod certificates;
+mod conflicts;
+mod validate;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use postern_api::gateway_api::{
+    AddressType, Condition, Gateway, GatewayClass, GatewayStatus, GatewayStatusAddress, ListenerStatus,
+    condition_type, reason,
+};
+
+use crate::Options;
+use crate::dependency::Reader;
+use crate::envoy;
+use crate::hostname::Hostname;
+use crate::object::{Kind, NamespacedName, ObjectKey};
+use crate::problem::Problems;
+use crate::resource::Resource;
+use crate::status::condition;
+
+/// What a listener speaks to its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Protocol {
+    /// Cleartext HTTP/1.1 and HTTP/2.
+    Http,
+    /// The same behind TLS that ends here.
+    Https,
+}
+
+/// From which namespaces routes may attach (`allowedRoutes.namespaces`).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Namespaces {
+    Same,
+    All,
+    Selected(LabelSelector),
+    None,
+}
+
+/// A listener as routes see it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Listener {
+    pub(crate) name: String,
+    pub(crate) port: u16,
+    pub(crate) protocol: Protocol,
+    pub(crate) hostname: Hostname,
+    pub(crate) kinds: BTreeSet<Kind>,
+    pub(crate) namespaces: Namespaces,
+    /// False if the listener has a condition that keeps Envoy from serving it.
+    pub(crate) serving: bool,
+}
+
+impl Listener {
+    /// The name by which filter chains and route matches know the listener: its hostname, which is unique on a port.
+    pub(crate) fn owner_id(&self) -> String {
+        self.hostname.domain()
+    }
+}
+
+/// A Gateway as routes see it. Routes run again only when this changes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct GatewayModel {
+    pub(crate) name: NamespacedName,
+    /// Every listener with a supported protocol and a readable hostname, in order of the spec.
+    pub(crate) listeners: Vec<Listener>,
+}
+
+impl GatewayModel {
+    /// The serving listener that answers for `host` on `port`: the most specific one that covers it (GEP-3567).
+    pub(crate) fn owner(&self, port: u16, host: &Hostname) -> Option<&Listener> {
+        self.listeners
+            .iter()
+            .filter(|l| l.port == port && l.serving && l.hostname.covers(host))
+            .min_by(|a, b| a.hostname.cmp(&b.hostname))
+    }
+
+    /// The ports that have at least one serving listener, with their protocol.
+    pub(crate) fn ports(&self) -> BTreeMap<u16, Protocol> {
+        self.listeners.iter().filter(|l| l.serving).map(|l| (l.port, l.protocol)).collect()
+    }
+}
+
+/// Everything that follows from a Gateway alone.
+#[derive(Clone, Debug)]
+pub(crate) struct GatewayOutput {
+    pub(crate) model: Arc<GatewayModel>,
+    /// Listeners and secrets by type and name.
+    pub(crate) resources: Vec<Arc<Resource>>,
+    pub(crate) status: GatewayStatus,
+    pub(crate) problems: Problems,
+}
+
+/// A listener while it is being judged.
+pub(crate) struct Draft {
+    pub(crate) listener: Listener,
+    pub(crate) conditions: ListenerConditions,
+    /// SDS names of the certificates, most specific reference first.
+    pub(crate) secrets: Vec<String>,
+}
+
+/// The conditions of one listener; a `None` is fine.
+#[derive(Default)]
+pub(crate) struct ListenerConditions {
+    pub(crate) not_accepted: Option<(&'static str, String)>,
+    pub(crate) conflicted: Option<(&'static str, String)>,
+    pub(crate) unresolved: Option<(&'static str, String)>,
+    pub(crate) not_programmed: Option<String>,
+    pub(crate) overlapping: Option<(&'static str, String)>,
+}
+
+/// True if the class of `gateway` exists and belongs to this controller.
+pub(crate) fn is_ours(reader: &Reader<'_>, gateway: &Gateway, options: &Options) -> bool {
+    reader
+        .get::<GatewayClass>("", &gateway.spec.gateway_class_name)
+        .is_some_and(|class| class.spec.controller_name == options.controller_name)
+}
+
+/// Translates a Gateway of ours.
+pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Options) -> GatewayOutput {
+    let name = NamespacedName::new(
+        gateway.metadata.namespace.clone().unwrap_or_default(),
+        gateway.metadata.name.clone().unwrap_or_default(),
+    );
+    let key = ObjectKey::new(Kind::Gateway, &name.namespace, &name.name);
+    let mut problems = Problems::default();
+    let mut secrets = BTreeMap::new();
+    let mut statuses = Vec::new();
+    let mut drafts = Vec::new();
+    for (index, spec) in gateway.spec.listeners.iter().enumerate() {
+        let field = format!("spec.listeners[{index}]");
+        let judged = validate::listener(reader, &key, &field, spec, &mut secrets, &mut problems);
+        drafts.push((field, judged));
+    }
+    conflicts::mark(&key, &mut drafts, &mut problems);
+    let addresses = addresses(&key, gateway, options, &mut problems);
+
+    let generation = gateway.metadata.generation;
+    let mut listeners = Vec::new();
+    let mut serving = Vec::new();
+    for (_, judged) in drafts {
+        let mut judged = judged;
+        let usable = addresses.is_ok();
+        statuses.push(listener_status(&mut judged, usable, generation));
+        if let Some(draft) = judged.draft {
+            if draft.listener.serving {
+                serving.push((draft.listener.clone(), draft.secrets));
+            }
+            listeners.push(draft.listener);
+        }
+    }
+    let model = Arc::new(GatewayModel { name, listeners });
+    let mut resources: Vec<Arc<Resource>> = Vec::new();
+    let mut used = BTreeSet::new();
+    if let Ok(addresses) = &addresses {
+        resources = envoy::listener::listeners(&serving, addresses);
+        used.extend(serving.iter().flat_map(|(_, names)| names.iter().cloned()));
+    }
+    resources.extend(secrets.into_iter().filter(|(name, _)| used.contains(name)).map(|(_, secret)| secret));
+    let status = gateway_status(&statuses, &addresses, generation);
+    GatewayOutput { model, resources, status, problems }
+}
+
+/// The addresses that the Envoy listeners bind to, or why the Gateway cannot have the ones it asks for.
+fn addresses(
+    key: &ObjectKey,
+    gateway: &Gateway,
+    options: &Options,
+    problems: &mut Problems,
+) -> Result<Vec<IpAddr>, (&'static str, String)> {
+    let mut wanted = Vec::new();
+    for (index, address) in gateway.spec.addresses.iter().enumerate() {
+        let field = format!("spec.addresses[{index}]");
+        let kind = address.type_.as_ref().map_or("IPAddress", AsRef::as_ref);
+        let Some(value) = address.value.as_deref().filter(|v| !v.is_empty()) else { continue };
+        if kind != "IPAddress" {
+            let message = format!("addresses of type {kind} cannot be bound");
+            problems.error(
+                key,
+                format!("{field}.type"),
+                &message,
+                "use type IPAddress, or leave spec.addresses out",
+            );
+            return Err((reason::UNSUPPORTED_ADDRESS, message));
+        }
+        match value.parse() {
+            Ok(ip) => wanted.push(ip),
+            Err(_) => {
+                let message = format!("{value:?} is not an IP address");
+                problems.error(key, format!("{field}.value"), &message, "give an IPv4 or IPv6 address");
+                return Err((reason::UNSUPPORTED_ADDRESS, message));
+            }
+        }
+    }
+    if wanted.is_empty() || !options.bind_gateway_addresses {
+        return Ok(vec![options.listen_address]);
+    }
+    Ok(wanted)
+}
+
+fn listener_status(judged: &mut validate::Judged, usable: bool, generation: Option<i64>) -> ListenerStatus {
+    let state = judged.conditions();
+    let accepted = match (&state.not_accepted, &state.conflicted) {
+        (Some((reason, message)), _) | (None, Some((reason, message))) => {
+            condition(condition_type::ACCEPTED, false, reason, message, generation)
+        }
+        (None, None) => condition(
+            condition_type::ACCEPTED,
+            true,
+            reason::ACCEPTED,
+            "the listener is accepted",
+            generation,
+        ),
+    };
+    let conflicted = match &state.conflicted {
+        Some((reason, message)) => condition(condition_type::CONFLICTED, true, reason, message, generation),
+        None => condition(
+            condition_type::CONFLICTED,
+            false,
+            reason::NO_CONFLICTS,
+            "no other listener claims the same hosts",
+            generation,
+        ),
+    };
+    let resolved = match &state.unresolved {
+        Some((reason, message)) => {
+            condition(condition_type::RESOLVED_REFS, false, reason, message, generation)
+        }
+        None => condition(
+            condition_type::RESOLVED_REFS,
+            true,
+            reason::RESOLVED_REFS,
+            "all references resolve",
+            generation,
+        ),
+    };
+    let blocked = [
+        state.not_accepted.as_ref().map(|(_, m)| m.clone()),
+        state.conflicted.as_ref().map(|(_, m)| m.clone()),
+        state.not_programmed.clone(),
+        (!usable).then(|| "the Gateway has no usable address".to_owned()),
+    ];
+    let blocked = blocked.into_iter().flatten().next();
+    let programmed = match &blocked {
+        Some(message) => condition(condition_type::PROGRAMMED, false, reason::INVALID, message, generation),
+        None => condition(
+            condition_type::PROGRAMMED,
+            true,
+            reason::PROGRAMMED,
+            "the listener is sent to Envoy",
+            generation,
+        ),
+    };
+    let overlapping = state.overlapping.as_ref().map(|(reason, message)| {
+        condition(condition_type::OVERLAPPING_TLS_CONFIG, true, reason, message, generation)
+    });
+    if let Some(draft) = &mut judged.draft {
+        draft.listener.serving = blocked.is_none();
+    }
+    ListenerStatus {
+        name: judged.name.clone(),
+        supported_kinds: judged.supported_kinds.clone(),
+        attached_routes: 0,
+        conditions: [accepted, conflicted, programmed, resolved].into_iter().chain(overlapping).collect(),
+    }
+}
+
+fn gateway_status(
+    listeners: &[ListenerStatus],
+    addresses: &Result<Vec<IpAddr>, (&'static str, String)>,
+    generation: Option<i64>,
+) -> GatewayStatus {
+    let holds = |listener: &ListenerStatus, kind: &str| {
+        listener.conditions.iter().any(|c| c.type_ == kind && c.is_true())
+    };
+    let rejected: Vec<&str> =
+        listeners.iter().filter(|l| !holds(l, condition_type::ACCEPTED)).map(|l| l.name.as_str()).collect();
+    let programmed = listeners.iter().filter(|l| holds(l, condition_type::PROGRAMMED)).count();
+    let accepted = match addresses {
+        Err((reason, message)) => condition(condition_type::ACCEPTED, false, reason, message, generation),
+        Ok(_) if !listeners.is_empty() && rejected.len() == listeners.len() => condition(
+            condition_type::ACCEPTED,
+            false,
+            reason::LISTENERS_NOT_VALID,
+            "no listener is valid",
+            generation,
+        ),
+        Ok(_) if !rejected.is_empty() => {
+            let message = format!("not valid: listener {}", rejected.join(", "));
+            condition(condition_type::ACCEPTED, true, reason::LISTENERS_NOT_VALID, message, generation)
+        }
+        Ok(_) => {
+            condition(condition_type::ACCEPTED, true, reason::ACCEPTED, "the Gateway is accepted", generation)
+        }
+    };
+    let programmed = match addresses {
+        Ok(_) if programmed > 0 => {
+            let message = format!("{programmed} of {} listeners are sent to Envoy", listeners.len());
+            condition(condition_type::PROGRAMMED, true, reason::PROGRAMMED, message, generation)
+        }
+        _ => condition(
+            condition_type::PROGRAMMED,
+            false,
+            reason::INVALID,
+            "no listener can be served",
+            generation,
+        ),
+    };
+    let status_addresses = match addresses {
+        Ok(addresses) => addresses
+            .iter()
+            .map(|ip| GatewayStatusAddress {
+                type_: Some(AddressType::IPAddress),
+                value: ip.to_string(),
+                ..Default::default()
+            })
+            .collect(),
+        Err(_) => Vec::new(),
+    };
+    GatewayStatus {
+        addresses: status_addresses,
+        conditions: vec![accepted, programmed],
+        listeners: listeners.to_vec(),
+        ..GatewayStatus::default()
+    }
+}
+
+/// The conditions of a GatewayClass of ours.
+pub(crate) fn class_conditions(class: &GatewayClass) -> Vec<Condition> {
+    vec![condition(
+        condition_type::ACCEPTED,
+        true,
+        reason::ACCEPTED,
+        "the GatewayClass belongs to this controller",
+        class.metadata.generation,
+    )]
+}

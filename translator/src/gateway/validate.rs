@@ -1,0 +1,182 @@
+//! One listener of a Gateway on its own: protocol, hostname, route kinds, namespaces, TLS.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use postern_api::gateway_api::{AllowedRoutes, Listener as ListenerSpec, RouteGroupKind, reason};
+
+use super::{Draft, Listener, ListenerConditions, Namespaces, Protocol, certificates};
+use crate::dependency::Reader;
+use crate::hostname::Hostname;
+use crate::object::{Kind, ObjectKey};
+use crate::problem::Problems;
+use crate::resource::Resource;
+
+/// A listener after validation. Those with an unknown protocol or a broken hostname have no draft: nothing can
+/// attach to them.
+pub(crate) struct Judged {
+    pub(crate) name: String,
+    pub(crate) supported_kinds: Vec<RouteGroupKind>,
+    pub(crate) draft: Option<Draft>,
+    refused: ListenerConditions,
+}
+
+impl Judged {
+    pub(crate) fn conditions(&self) -> &ListenerConditions {
+        self.draft.as_ref().map_or(&self.refused, |draft| &draft.conditions)
+    }
+}
+
+/// Judges one listener; certificates that resolve are added to `secrets`.
+pub(crate) fn listener(
+    reader: &Reader<'_>,
+    gateway: &ObjectKey,
+    field: &str,
+    spec: &ListenerSpec,
+    secrets: &mut BTreeMap<String, Arc<Resource>>,
+    problems: &mut Problems,
+) -> Judged {
+    let refuse = |reason, message: String| Judged {
+        name: spec.name.clone(),
+        supported_kinds: Vec::new(),
+        draft: None,
+        refused: ListenerConditions {
+            not_accepted: Some((reason, message)),
+            ..ListenerConditions::default()
+        },
+    };
+    let protocol = match spec.protocol.as_ref() {
+        "HTTP" => Protocol::Http,
+        "HTTPS" => Protocol::Https,
+        other => {
+            let message = format!("protocol {other:?} is not supported");
+            problems.error(gateway, format!("{field}.protocol"), &message, "use HTTP or HTTPS");
+            return refuse(reason::UNSUPPORTED_PROTOCOL, message);
+        }
+    };
+    if spec.port == 0 {
+        let message = "port 0 cannot be served".to_owned();
+        problems.error(gateway, format!("{field}.port"), &message, "use a port from 1 to 65535");
+        return refuse(reason::PORT_UNAVAILABLE, message);
+    }
+    let hostname = match Hostname::parse_optional(spec.hostname.as_deref()) {
+        Ok(hostname) => hostname,
+        Err(error) => {
+            problems.error(
+                gateway,
+                format!("{field}.hostname"),
+                error.to_string(),
+                "use a DNS name, perhaps with *. in front",
+            );
+            return refuse(reason::UNSUPPORTED_VALUE, error.to_string());
+        }
+    };
+    let mut conditions = ListenerConditions::default();
+    let allowed = spec.allowed_routes.as_ref();
+    let (kinds, supported_kinds) = route_kinds(gateway, field, allowed, &mut conditions, problems);
+    let mut names = Vec::new();
+    if protocol == Protocol::Https {
+        names = certificates::resolve(reader, gateway, field, spec, secrets, &mut conditions, problems);
+    } else if spec.tls.is_some() {
+        problems.warning(
+            gateway,
+            format!("{field}.tls"),
+            "tls is ignored on a listener of protocol HTTP",
+            "use protocol HTTPS, or remove tls",
+        );
+    }
+    let listener = Listener {
+        name: spec.name.clone(),
+        port: spec.port,
+        protocol,
+        hostname,
+        kinds,
+        namespaces: namespaces(gateway, field, allowed, problems),
+        serving: true,
+    };
+    Judged {
+        name: spec.name.clone(),
+        supported_kinds,
+        draft: Some(Draft { listener, conditions, secrets: names }),
+        refused: ListenerConditions::default(),
+    }
+}
+
+/// Route kinds that HTTP and HTTPS listeners can serve.
+const HTTP_KINDS: [Kind; 1] = [Kind::HttpRoute];
+
+fn route_kinds(
+    gateway: &ObjectKey,
+    field: &str,
+    allowed: Option<&AllowedRoutes>,
+    conditions: &mut ListenerConditions,
+    problems: &mut Problems,
+) -> (BTreeSet<Kind>, Vec<RouteGroupKind>) {
+    let asked = allowed.map(|a| a.kinds.as_slice()).unwrap_or_default();
+    let mut kinds = BTreeSet::new();
+    if asked.is_empty() {
+        kinds.extend(HTTP_KINDS);
+    }
+    for (index, kind) in asked.iter().enumerate() {
+        let group = kind.group.as_deref().unwrap_or(Kind::HttpRoute.group());
+        match Kind::from_group_kind(group, &kind.kind).filter(|k| HTTP_KINDS.contains(k)) {
+            Some(kind) => {
+                kinds.insert(kind);
+            }
+            None => {
+                let message =
+                    format!("routes of kind {} (group {group:?}) cannot attach to this listener", kind.kind);
+                problems.error(
+                    gateway,
+                    format!("{field}.allowedRoutes.kinds[{index}]"),
+                    &message,
+                    "use HTTPRoute, or another protocol for the listener",
+                );
+                conditions.unresolved.get_or_insert((reason::INVALID_ROUTE_KINDS, message));
+            }
+        }
+    }
+    if kinds.is_empty() {
+        conditions.not_programmed = Some("no route kind that the listener allows can be served".to_owned());
+    }
+    let supported = kinds
+        .iter()
+        .map(|kind| RouteGroupKind { group: Some(kind.group().to_owned()), kind: kind.as_str().to_owned() })
+        .collect();
+    (kinds, supported)
+}
+
+fn namespaces(
+    gateway: &ObjectKey,
+    field: &str,
+    allowed: Option<&AllowedRoutes>,
+    problems: &mut Problems,
+) -> Namespaces {
+    let Some(namespaces) = allowed.and_then(|a| a.namespaces.as_ref()) else { return Namespaces::Same };
+    match namespaces.from.as_ref().map_or("Same", AsRef::as_ref) {
+        "All" => Namespaces::All,
+        "Same" => Namespaces::Same,
+        "None" => Namespaces::None,
+        "Selector" => match &namespaces.selector {
+            Some(selector) => Namespaces::Selected(selector.clone()),
+            None => {
+                problems.error(
+                    gateway,
+                    format!("{field}.allowedRoutes.namespaces.selector"),
+                    "from is Selector, but there is no selector: no route can attach",
+                    "add a selector, or use from: All or from: Same",
+                );
+                Namespaces::None
+            }
+        },
+        other => {
+            problems.error(
+                gateway,
+                format!("{field}.allowedRoutes.namespaces.from"),
+                format!("{other:?} is unknown: no route can attach"),
+                "use All, Same, Selector or None",
+            );
+            Namespaces::None
+        }
+    }
+}

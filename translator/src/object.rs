@@ -1,0 +1,259 @@
+//! The objects that translation reads, under one roof: [`Object`], [`Kind`], [`ObjectKey`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use postern_api::gateway_api::{
+    BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant, TcpRoute,
+    TlsRoute, UdpRoute, XBackend, XBackendTrafficPolicy, XTelemetryPolicy,
+};
+use postern_api::kgateway::{
+    AiBackend, Backend, DirectResponse, GatewayExtension, GatewayParameters, HttpListenerPolicy,
+    TrafficPolicy,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A namespace and a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamespacedName {
+    /// The namespace; empty for cluster-scoped objects.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl NamespacedName {
+    /// A new pair.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for NamespacedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// The identity of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// The kind, which implies the group.
+    pub kind: Kind,
+    /// The namespace; empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// A new key.
+    pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind, namespace: namespace.into(), name: name.into() }
+    }
+
+    /// Namespace and name without the kind.
+    pub fn namespaced_name(&self) -> NamespacedName {
+        NamespacedName::new(&self.namespace, &self.name)
+    }
+}
+
+/// `HTTPRoute default/web`, as a person would say it.
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.namespaced_name())
+    }
+}
+
+impl Serialize for ObjectKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut out = serializer.serialize_struct("ObjectKey", 3)?;
+        out.serialize_field("kind", self.kind.as_str())?;
+        if self.namespace.is_empty() {
+            out.skip_field("namespace")?;
+        } else {
+            out.serialize_field("namespace", &self.namespace)?;
+        }
+        out.serialize_field("name", &self.name)?;
+        out.end()
+    }
+}
+
+/// A Kubernetes type that the translator can hold.
+pub trait Stored: Sized {
+    /// Its kind.
+    const KIND: Kind;
+    /// The typed content of `object`, if it is of this kind.
+    fn of(object: &Object) -> Option<&Arc<Self>>;
+}
+
+macro_rules! kinds {
+    ($($kind:ident($ty:ty) = $name:literal in $group:literal [$($version:literal)+] $scope:ident;)+) => {
+        /// Every kind that the translator reads.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $(#[doc = concat!("`", $name, "` of group `", $group, "`.")] $kind,)+
+        }
+
+        impl Kind {
+            /// All kinds.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)+];
+
+            /// The name of the kind, such as `HTTPRoute`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$kind => $name,)+ }
+            }
+
+            /// The API group; empty for the core group.
+            pub const fn group(self) -> &'static str {
+                match self { $(Self::$kind => $group,)+ }
+            }
+
+            /// The served versions that are understood, the preferred one first.
+            pub const fn versions(self) -> &'static [&'static str] {
+                match self { $(Self::$kind => &[$($version),+],)+ }
+            }
+
+            /// True if objects of the kind live in a namespace.
+            pub const fn is_namespaced(self) -> bool {
+                match self { $(Self::$kind => kinds!(@scope $scope),)+ }
+            }
+        }
+
+        /// One object, whatever its kind; cheap to clone.
+        #[derive(Clone, Debug)]
+        pub enum Object {
+            $(#[doc = concat!("A `", $name, "`.")] $kind(Arc<$ty>),)+
+        }
+
+        impl Object {
+            /// The kind of the object.
+            pub const fn kind(&self) -> Kind {
+                match self { $(Self::$kind(_) => Kind::$kind,)+ }
+            }
+
+            /// The metadata of the object.
+            pub fn metadata(&self) -> &ObjectMeta {
+                match self { $(Self::$kind(object) => &object.metadata,)+ }
+            }
+
+            /// Reads an object of `kind`. Unknown fields are ignored; wrap the deserializer to hear of them.
+            pub fn deserialize<'de, D: Deserializer<'de>>(kind: Kind, from: D) -> Result<Self, D::Error> {
+                match kind {
+                    $(Kind::$kind => <$ty>::deserialize(from).map(|o| Self::$kind(Arc::new(o))),)+
+                }
+            }
+        }
+
+        $(
+            impl Stored for $ty {
+                const KIND: Kind = Kind::$kind;
+                fn of(object: &Object) -> Option<&Arc<Self>> {
+                    match object { Object::$kind(inner) => Some(inner), _ => None }
+                }
+            }
+
+            impl From<$ty> for Object {
+                fn from(object: $ty) -> Self {
+                    Self::$kind(Arc::new(object))
+                }
+            }
+        )+
+    };
+    (@scope Cluster) => { false };
+    (@scope Namespaced) => { true };
+}
+
+kinds! {
+    Namespace(Namespace) = "Namespace" in "" ["v1"] Cluster;
+    Service(Service) = "Service" in "" ["v1"] Namespaced;
+    Secret(Secret) = "Secret" in "" ["v1"] Namespaced;
+    ConfigMap(ConfigMap) = "ConfigMap" in "" ["v1"] Namespaced;
+    EndpointSlice(EndpointSlice) = "EndpointSlice" in "discovery.k8s.io" ["v1"] Namespaced;
+    GatewayClass(GatewayClass) = "GatewayClass" in "gateway.networking.k8s.io" ["v1" "v1beta1"] Cluster;
+    Gateway(Gateway) = "Gateway" in "gateway.networking.k8s.io" ["v1" "v1beta1"] Namespaced;
+    ListenerSet(ListenerSet) = "ListenerSet" in "gateway.networking.k8s.io" ["v1"] Namespaced;
+    HttpRoute(HttpRoute) = "HTTPRoute" in "gateway.networking.k8s.io" ["v1" "v1beta1"] Namespaced;
+    GrpcRoute(GrpcRoute) = "GRPCRoute" in "gateway.networking.k8s.io" ["v1"] Namespaced;
+    TlsRoute(TlsRoute) = "TLSRoute" in "gateway.networking.k8s.io" ["v1" "v1alpha3" "v1alpha2"] Namespaced;
+    TcpRoute(TcpRoute) = "TCPRoute" in "gateway.networking.k8s.io" ["v1" "v1alpha2"] Namespaced;
+    UdpRoute(UdpRoute) = "UDPRoute" in "gateway.networking.k8s.io" ["v1" "v1alpha2"] Namespaced;
+    ReferenceGrant(ReferenceGrant) = "ReferenceGrant" in "gateway.networking.k8s.io" ["v1" "v1beta1"] Namespaced;
+    BackendTlsPolicy(BackendTlsPolicy) = "BackendTLSPolicy" in "gateway.networking.k8s.io" ["v1" "v1alpha3"] Namespaced;
+    XBackend(XBackend) = "XBackend" in "gateway.networking.x-k8s.io" ["v1alpha1"] Namespaced;
+    XBackendTrafficPolicy(XBackendTrafficPolicy) = "XBackendTrafficPolicy" in "gateway.networking.x-k8s.io" ["v1alpha1"] Namespaced;
+    XTelemetryPolicy(XTelemetryPolicy) = "XTelemetryPolicy" in "gateway.networking.x-k8s.io" ["v1alpha1"] Namespaced;
+    TrafficPolicy(TrafficPolicy) = "TrafficPolicy" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
+    Backend(Backend) = "Backend" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
+    DirectResponse(DirectResponse) = "DirectResponse" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
+    GatewayExtension(GatewayExtension) = "GatewayExtension" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
+    GatewayParameters(GatewayParameters) = "GatewayParameters" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
+    HttpListenerPolicy(HttpListenerPolicy) = "HTTPListenerPolicy" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
+    AiBackend(AiBackend) = "AIBackend" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
+}
+
+impl Kind {
+    /// The kind that a document with these `apiVersion` and `kind` has; `None` if it is not read.
+    pub fn from_gvk(api_version: &str, kind: &str) -> Option<Self> {
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        let found = Self::from_group_kind(group, kind)?;
+        found.versions().contains(&version).then_some(found)
+    }
+
+    /// The kind of a reference by group and kind, whatever the version.
+    pub fn from_group_kind(group: &str, kind: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|k| k.group() == group && k.as_str() == kind)
+    }
+
+    /// The preferred `apiVersion`.
+    pub fn api_version(self) -> String {
+        let version = self.versions()[0];
+        if self.group().is_empty() { version.to_owned() } else { format!("{}/{version}", self.group()) }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Object {
+    /// The identity of the object.
+    pub fn key(&self) -> ObjectKey {
+        let metadata = self.metadata();
+        let namespace = if self.kind().is_namespaced() {
+            metadata.namespace.clone().unwrap_or_default()
+        } else {
+            String::new()
+        };
+        ObjectKey { kind: self.kind(), namespace, name: metadata.name.clone().unwrap_or_default() }
+    }
+}
+
+/// Creation order, then namespace and name: the order in which the Gateway API breaks ties.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Age {
+    created: Option<k8s_openapi::jiff::Timestamp>,
+    key: NamespacedName,
+}
+
+impl Age {
+    pub(crate) fn of(metadata: &ObjectMeta) -> Self {
+        Self {
+            created: metadata.creation_timestamp.as_ref().map(|t| t.0),
+            key: NamespacedName::new(
+                metadata.namespace.clone().unwrap_or_default(),
+                metadata.name.clone().unwrap_or_default(),
+            ),
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! TrafficPolicy: one normalised form for both dialects, and the merge of several.
+//!
+//! More specific wins field by field (rule, route, listener, Gateway); on one level the older wins. A policy that is
+//! not valid is not applied; if it protects something, the routes it targets answer 500 until it is mended.
+
+pub(crate) mod status;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern_api::duration;
+use postern_api::kgateway::{TrafficPolicy, TrafficPolicySpec};
+
+use crate::object::{Age, Kind, NamespacedName, ObjectKey};
+use crate::problem::Fault;
+use crate::route::cors::Cors;
+use crate::route::headers::HeaderModifier;
+use crate::route::retry::Retry;
+
+/// An object, or a named part of it, that a policy can be on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Target {
+    pub(crate) kind: Kind,
+    pub(crate) name: NamespacedName,
+    /// A listener of a Gateway, or a named rule of a route.
+    pub(crate) section: Option<String>,
+}
+
+impl Target {
+    pub(crate) fn new(kind: Kind, name: &NamespacedName, section: Option<&str>) -> Self {
+        Self { kind, name: name.clone(), section: section.map(str::to_owned) }
+    }
+
+    pub(crate) fn key(&self) -> ObjectKey {
+        ObjectKey::new(self.kind, &self.name.namespace, &self.name.name)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)?;
+        self.section.as_ref().map_or(Ok(()), |section| write!(f, " section {section}"))
+    }
+}
+
+/// One entry of `targetRefs` that can be read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PolicyTarget {
+    pub(crate) object: Target,
+    pub(crate) field: String,
+}
+
+/// One entry of `targetSelectors`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Selector {
+    pub(crate) kind: Kind,
+    labels: BTreeMap<String, String>,
+    section: Option<String>,
+}
+
+/// The fields that a policy can set; `None` leaves the field to others.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Fields {
+    pub(crate) request_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) request_headers: Option<HeaderModifier>,
+    pub(crate) response_headers: Option<HeaderModifier>,
+    /// `Some(None)`: switched off here, whatever a higher level says.
+    pub(crate) cors: Option<Option<Cors>>,
+}
+
+/// The names of the fields that one policy took from another.
+pub(crate) type FieldNames = Vec<&'static str>;
+
+impl Fields {
+    /// Takes every field that is still open from `lower`.
+    fn fill(&mut self, lower: &Self) {
+        fn take<T: Clone>(field: &mut Option<T>, lower: Option<&T>) {
+            if field.is_none() {
+                *field = lower.cloned();
+            }
+        }
+        take(&mut self.request_timeout, lower.request_timeout.as_ref());
+        take(&mut self.idle_timeout, lower.idle_timeout.as_ref());
+        take(&mut self.retry, lower.retry.as_ref());
+        take(&mut self.request_headers, lower.request_headers.as_ref());
+        take(&mut self.response_headers, lower.response_headers.as_ref());
+        take(&mut self.cors, lower.cors.as_ref());
+    }
+
+    /// The fields that are set.
+    pub(crate) fn names(&self) -> FieldNames {
+        [
+            ("timeout.request", self.request_timeout.is_some()),
+            ("timeout.idle", self.idle_timeout.is_some()),
+            ("retries", self.retry.is_some()),
+            ("requestHeaderModifier", self.request_headers.is_some()),
+            ("responseHeaderModifier", self.response_headers.is_some()),
+            ("cors", self.cors.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, set)| set.then_some(name))
+        .collect()
+    }
+}
+
+/// A TrafficPolicy, parsed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Policy {
+    pub(crate) key: ObjectKey,
+    pub(crate) age: Age,
+    pub(crate) generation: Option<i64>,
+    pub(crate) targets: Vec<PolicyTarget>,
+    pub(crate) selectors: Vec<Selector>,
+    pub(crate) fields: Fields,
+    /// What is wrong; a policy with faults is not applied at all.
+    pub(crate) faults: Vec<Fault>,
+    /// Not applying it would open what it protects.
+    pub(crate) protects: bool,
+}
+
+const DURATION_REMEDY: &str = "use a duration such as 500ms, 10s or 1m30s";
+
+impl Policy {
+    /// Reads a policy; never fails, what is wrong is in `faults`.
+    pub(crate) fn parse(policy: &TrafficPolicy) -> Self {
+        let namespace = policy.metadata.namespace.clone().unwrap_or_default();
+        let key =
+            ObjectKey::new(Kind::TrafficPolicy, &namespace, policy.metadata.name.clone().unwrap_or_default());
+        let mut faults = Vec::new();
+        let (targets, selectors) = targets(&policy.spec, &namespace, &mut faults);
+        let fields = fields(&policy.spec, &mut faults);
+        unsupported(&policy.spec, &mut faults);
+        Self {
+            key,
+            age: Age::of(&policy.metadata),
+            generation: policy.metadata.generation,
+            targets,
+            selectors,
+            fields,
+            faults,
+            protects: policy
+                .spec
+                .ext_auth
+                .as_ref()
+                .is_some_and(|e| !e.disable.as_ref().is_some_and(|d| d.is_set())),
+        }
+    }
+
+    /// True if one of the selectors selects a whole object of `kind` with these labels.
+    pub(crate) fn selects(&self, kind: Kind, labels: &BTreeMap<String, String>) -> bool {
+        self.selectors.iter().any(|selector| {
+            selector.kind == kind
+                && selector.section.is_none()
+                && selector.labels.iter().all(|(k, v)| labels.get(k) == Some(v))
+        })
+    }
+
+    pub(crate) fn is_valid(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+/// What policies say about one rule on one listener.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Effective {
+    pub(crate) fields: Fields,
+    /// A policy that protects the rule is not valid, and why: the rule must not be served.
+    pub(crate) blocked: Option<String>,
+}
+
+/// Merges policies, the most specific level first and the oldest first in each level.
+pub(crate) fn merge<'a>(policies: impl IntoIterator<Item = &'a Arc<Policy>>) -> Effective {
+    let mut effective = Effective::default();
+    for policy in policies {
+        if policy.is_valid() {
+            effective.fields.fill(&policy.fields);
+        } else if policy.protects {
+            effective.blocked.get_or_insert_with(|| format!("{} protects it and is not valid", policy.key));
+        }
+    }
+    effective
+}
+
+fn target_kind(group: &str, kind: &str) -> Option<Kind> {
+    Kind::from_group_kind(group, kind).filter(|k| matches!(k, Kind::Gateway | Kind::HttpRoute))
+}
+
+fn targets(
+    spec: &TrafficPolicySpec,
+    namespace: &str,
+    faults: &mut Vec<Fault>,
+) -> (Vec<PolicyTarget>, Vec<Selector>) {
+    let mut targets = Vec::new();
+    for (index, reference) in spec.target_refs.iter().enumerate() {
+        let field = format!("spec.targetRefs[{index}]");
+        let Some(kind) = target_kind(reference.group(), &reference.kind) else {
+            faults.push(Fault::new(
+                format!("{field}.kind"),
+                format!("{} (group {:?}) cannot be a target", reference.kind, reference.group()),
+                "target a Gateway or an HTTPRoute",
+            ));
+            continue;
+        };
+        let name = NamespacedName::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
+        targets.push(PolicyTarget {
+            object: Target { kind, name, section: reference.section_name.clone() },
+            field,
+        });
+    }
+    let mut selectors = Vec::new();
+    for (index, selector) in spec.target_selectors.iter().enumerate() {
+        let field = format!("spec.targetSelectors[{index}]");
+        match target_kind(selector.group(), &selector.kind) {
+            Some(kind) if selector.section_name.is_none() => {
+                selectors.push(Selector { kind, labels: selector.match_labels.clone(), section: None });
+            }
+            Some(_) => faults.push(Fault::new(
+                format!("{field}.sectionName"),
+                "a selector cannot name a section",
+                "use targetRefs with a sectionName",
+            )),
+            None => faults.push(Fault::new(
+                format!("{field}.kind"),
+                format!("{} (group {:?}) cannot be a target", selector.kind, selector.group()),
+                "select Gateways or HTTPRoutes",
+            )),
+        }
+    }
+    if spec.target_refs.is_empty() && spec.target_selectors.is_empty() {
+        // Not a fault: a policy without targets is used through an ExtensionRef filter.
+        return (targets, selectors);
+    }
+    (targets, selectors)
+}
+
+fn fields(spec: &TrafficPolicySpec, faults: &mut Vec<Fault>) -> Fields {
+    let mut both = |a: (&'static str, bool), b: (&'static str, bool)| {
+        if a.1 && b.1 {
+            faults.push(Fault::new(
+                format!("spec.{}", b.0),
+                format!("{} and {} say the same thing", a.0, b.0),
+                format!("remove one of them ({} is the spelling of kgateway v2.1)", b.0),
+            ));
+        }
+    };
+    both(("timeout", spec.timeout.is_some()), ("timeouts", spec.timeouts.is_some()));
+    both(("retries", spec.retries.is_some()), ("retry", spec.retry.is_some()));
+    let modifiers = spec.header_modifiers.as_ref();
+    let (request, response) =
+        (modifiers.and_then(|m| m.request.as_ref()), modifiers.and_then(|m| m.response.as_ref()));
+    both(
+        ("requestHeaderModifier", spec.request_header_modifier.is_some()),
+        ("headerModifiers.request", request.is_some()),
+    );
+    both(
+        ("responseHeaderModifier", spec.response_header_modifier.is_some()),
+        ("headerModifiers.response", response.is_some()),
+    );
+    let mut out = Fields::default();
+    let mut time = |text: Option<&String>, field: &str| -> Option<Duration> {
+        let parsed = duration::parse_lenient(text?);
+        parsed.map_err(|e| faults.push(Fault::new(field, e.to_string(), DURATION_REMEDY))).ok()
+    };
+    if let Some(timeout) = &spec.timeout {
+        out.request_timeout = time(timeout.request.as_ref(), "spec.timeout.request");
+        out.idle_timeout = time(timeout.idle.as_ref(), "spec.timeout.idle");
+    }
+    if let Some(timeouts) = &spec.timeouts {
+        out.request_timeout = time(timeouts.request.as_ref(), "spec.timeouts.request");
+        out.idle_timeout = time(timeouts.stream_idle.as_ref(), "spec.timeouts.streamIdle");
+    }
+    let mut keep = |fault: Fault, at: &str| faults.push(fault.within(at));
+    if let Some(retries) = &spec.retries {
+        out.retry = Retry::from_retries(retries).map_err(|f| keep(f, "spec.retries")).ok();
+    }
+    if let Some(retry) = &spec.retry {
+        out.retry = Retry::from_retry(retry).map_err(|f| keep(f, "spec.retry")).ok();
+    }
+    let requests = [
+        (spec.request_header_modifier.as_ref(), "spec.requestHeaderModifier"),
+        (request, "spec.headerModifiers.request"),
+    ];
+    for (filter, at) in requests {
+        if let Some(filter) = filter {
+            out.request_headers = HeaderModifier::request(filter).map_err(|f| keep(f, at)).ok();
+        }
+    }
+    let responses = [
+        (spec.response_header_modifier.as_ref(), "spec.responseHeaderModifier"),
+        (response, "spec.headerModifiers.response"),
+    ];
+    for (filter, at) in responses {
+        if let Some(filter) = filter {
+            out.response_headers = HeaderModifier::response(filter).map_err(|f| keep(f, at)).ok();
+        }
+    }
+    if let Some(cors) = &spec.cors {
+        out.cors = if cors.disable.as_ref().is_some_and(|d| d.is_set()) {
+            Some(None)
+        } else {
+            Cors::from_policy(cors).map_err(|f| keep(f, "spec.cors")).ok().map(Some)
+        };
+    }
+    if let (Some(total), Some(Some(per_try))) =
+        (out.request_timeout, out.retry.as_ref().map(|r| r.per_try_timeout))
+        && !total.is_zero()
+        && per_try >= total
+    {
+        faults.push(Fault::new(
+            "spec.retries.perTryTimeout",
+            "it is not shorter than the timeout of the whole request, so nothing could be retried",
+            "make perTryTimeout shorter than timeout.request",
+        ));
+    }
+    out
+}
+
+/// Fields of the schema that this version does not carry out. Accepting them silently would be worse.
+fn unsupported(spec: &TrafficPolicySpec, faults: &mut Vec<Fault>) {
+    let fields = [
+        ("spec.extAuth", spec.ext_auth.is_some()),
+        ("spec.extProc", spec.ext_proc.is_some()),
+        ("spec.rateLimit", spec.rate_limit.is_some()),
+        ("spec.autoHostRewrite", spec.auto_host_rewrite == Some(true)),
+    ];
+    for (field, set) in fields {
+        if set {
+            faults.push(Fault::new(field, "this version does not support the field", "remove the field"));
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The status of a policy: for each Gateway that it has a say in, whether it is valid and what came of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_api::gateway_api::{
+    Condition, Gateway, HttpRoute, ParentReference, PolicyAncestorStatus, PolicyStatus, condition_type,
+    reason,
+};
+
+use super::{Policy, Target};
+use crate::Options;
+use crate::dependency::Reader;
+use crate::object::{Kind, NamespacedName};
+use crate::problem::Problems;
+use crate::status::condition;
+
+/// Gateway API: a policy has at most this many ancestors in its status.
+const MAX_ANCESTORS: usize = 16;
+
+/// What came of a policy on one target.
+enum Outcome {
+    Missing(String),
+    On { gateways: BTreeSet<NamespacedName>, lost: BTreeMap<&'static str, String>, kept: usize },
+}
+
+/// The status of the policy `name`; `None` if it does not exist or is not about anything of ours.
+pub(crate) fn translate(
+    reader: &Reader<'_>,
+    name: &NamespacedName,
+    options: &Options,
+) -> (Option<PolicyStatus>, Problems) {
+    let mut problems = Problems::default();
+    let Some(policy) = reader.policy(name) else { return (None, problems) };
+    for fault in &policy.faults {
+        problems.error(&policy.key, &fault.field, &fault.message, &fault.remedy);
+    }
+    let mut targets: Vec<(String, Target)> =
+        policy.targets.iter().map(|t| (t.field.clone(), t.object.clone())).collect();
+    for selector in &policy.selectors {
+        let selected = reader.objects_in(selector.kind, &name.namespace);
+        let selected = selected.into_iter().filter(|(_, labels)| policy.selects(selector.kind, labels));
+        targets.extend(
+            selected.map(|(name, _)| {
+                ("spec.targetSelectors".to_owned(), Target::new(selector.kind, &name, None))
+            }),
+        );
+    }
+    let mut ancestors: BTreeMap<ParentReference, Vec<Outcome>> = BTreeMap::new();
+    for (field, target) in targets {
+        let outcome = outcome(reader, policy, &target);
+        match &outcome {
+            Outcome::Missing(message) => {
+                problems.error(&policy.key, field, message, "create the target, or mend the reference");
+                ancestors.entry(reference(&target, &policy.key.namespace)).or_default().push(outcome);
+            }
+            Outcome::On { gateways, lost, kept } => {
+                for gateway in gateways {
+                    let at = Target::new(Kind::Gateway, gateway, None);
+                    let copy = Outcome::On { gateways: BTreeSet::new(), lost: lost.clone(), kept: *kept };
+                    ancestors.entry(reference(&at, &policy.key.namespace)).or_default().push(copy);
+                }
+            }
+        }
+    }
+    let status = PolicyStatus {
+        ancestors: ancestors
+            .into_iter()
+            .take(MAX_ANCESTORS)
+            .map(|(ancestor_ref, outcomes)| PolicyAncestorStatus {
+                ancestor_ref,
+                controller_name: options.controller_name.clone(),
+                conditions: conditions(policy, &outcomes),
+            })
+            .collect(),
+    };
+    ((!status.ancestors.is_empty()).then_some(status), problems)
+}
+
+fn outcome(reader: &Reader<'_>, policy: &Policy, target: &Target) -> Outcome {
+    let (namespace, name) = (&target.name.namespace, &target.name.name);
+    let section_exists = |names: Vec<Option<&str>>| {
+        target.section.as_deref().is_none_or(|section| names.contains(&Some(section)))
+    };
+    let missing = || Outcome::Missing(format!("{target} does not exist"));
+    let gateways = match target.kind {
+        Kind::Gateway => match reader.get::<Gateway>(namespace, name) {
+            Some(gateway)
+                if section_exists(gateway.spec.listeners.iter().map(|l| Some(l.name.as_str())).collect()) =>
+            {
+                reader.gateway(&target.name).map(|_| target.name.clone()).into_iter().collect()
+            }
+            _ => return missing(),
+        },
+        _ => match reader.get::<HttpRoute>(namespace, name) {
+            Some(route) if section_exists(route.spec.rules.iter().map(|r| r.name.as_deref()).collect()) => {
+                reader.parents(&target.key())
+            }
+            _ => return missing(),
+        },
+    };
+    if !reader.may_target(policy, target) {
+        return Outcome::Missing(format!("{target} is in another namespace and no ReferenceGrant allows it"));
+    }
+    let mut lost = BTreeMap::new();
+    let older = reader.policies_on(target).into_iter().take_while(|other| other.key != policy.key);
+    let own = policy.fields.names();
+    for winner in older.filter(|other| other.is_valid()) {
+        for field in winner.fields.names().into_iter().filter(|field| own.contains(field)) {
+            lost.entry(field).or_insert_with(|| winner.key.to_string());
+        }
+    }
+    let kept = own.len() - lost.len();
+    Outcome::On { gateways, lost, kept }
+}
+
+fn reference(target: &Target, namespace: &str) -> ParentReference {
+    ParentReference {
+        group: Some(target.kind.group().to_owned()),
+        kind: Some(target.kind.as_str().to_owned()),
+        namespace: (target.name.namespace != namespace).then(|| target.name.namespace.clone()),
+        name: target.name.name.clone(),
+        section_name: target.section.clone(),
+        port: None,
+    }
+}
+
+fn conditions(policy: &Policy, outcomes: &[Outcome]) -> Vec<Condition> {
+    let generation = policy.generation;
+    let not_accepted = |reason, message: String| {
+        vec![
+            condition(condition_type::ACCEPTED, false, reason, &message, generation),
+            condition(condition_type::ATTACHED, false, reason, message, generation),
+        ]
+    };
+    if let Some(fault) = policy.faults.first() {
+        let protects = if policy.protects { "; the routes that it protects answer 500" } else { "" };
+        return not_accepted(reason::INVALID, format!("{}: {}{protects}", fault.field, fault.message));
+    }
+    let missing = outcomes.iter().find_map(|o| match o {
+        Outcome::Missing(message) => Some(message.clone()),
+        Outcome::On { .. } => None,
+    });
+    if let Some(message) = missing {
+        return not_accepted(reason::TARGET_NOT_FOUND, message);
+    }
+    let accepted =
+        condition(condition_type::ACCEPTED, true, reason::ACCEPTED, "the policy is accepted", generation);
+    let mut lost: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut all_kept = 0;
+    for outcome in outcomes {
+        if let Outcome::On { lost: fields, kept, .. } = outcome {
+            lost.extend(fields.iter().map(|(field, winner)| (*field, winner.as_str())));
+            all_kept += kept;
+        }
+    }
+    let winners: Vec<String> = lost.iter().map(|(field, winner)| format!("{field} by {winner}")).collect();
+    let attached = if lost.is_empty() {
+        condition(
+            condition_type::ATTACHED,
+            true,
+            reason::ATTACHED,
+            "the policy is attached to all its targets",
+            generation,
+        )
+    } else if all_kept > 0 {
+        let message = format!("merged with older policies; overridden: {}", winners.join(", "));
+        condition(condition_type::ATTACHED, true, reason::MERGED, message, generation)
+    } else {
+        let message = format!("older policies on the same target win: {}", winners.join(", "));
+        condition(condition_type::ATTACHED, false, reason::OVERRIDDEN, message, generation)
+    };
+    vec![accepted, attached]
+}

@@ -1,0 +1,238 @@
+//! HTTPRoute: where it attaches, what Envoy does with its requests, and what its status says.
+
+pub(crate) mod action;
+pub(crate) mod attach;
+pub(crate) mod cors;
+pub(crate) mod filters;
+pub(crate) mod headers;
+pub(crate) mod matches;
+pub(crate) mod order;
+pub(crate) mod retry;
+mod rule;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::route::v3::Route;
+use postern_api::gateway_api::{
+    Condition, HttpRoute, RouteParentStatus, RouteStatus, condition_type, reason,
+};
+
+use self::attach::{Attachment, gateway_name};
+use self::order::RouteOrder;
+use self::rule::ParsedRule;
+use crate::Options;
+use crate::backend::ClusterId;
+use crate::dependency::Reader;
+use crate::envoy::scope::ScopeId;
+use crate::hostname::Hostname;
+use crate::object::{Age, Kind, NamespacedName, ObjectKey};
+use crate::policy::Target;
+use crate::problem::Problems;
+use crate::status::condition;
+
+/// The Envoy routes that one route adds to one host of a Gateway.
+pub(crate) type HostRoutes = BTreeMap<RouteOrder, Arc<Route>>;
+
+/// What a route adds to one Gateway.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct GatewayShare {
+    /// Routes by scope and hostname.
+    pub(crate) hosts: BTreeMap<(ScopeId, Hostname), HostRoutes>,
+    /// The clusters that they name.
+    pub(crate) clusters: BTreeSet<ClusterId>,
+    /// The listeners that count the route.
+    pub(crate) listeners: BTreeSet<String>,
+}
+
+/// Everything that follows from a route.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RouteOutput {
+    pub(crate) gateways: BTreeMap<NamespacedName, GatewayShare>,
+    pub(crate) status: RouteStatus,
+    pub(crate) problems: Problems,
+}
+
+/// Translates an HTTPRoute. Only parents that are Gateways of ours appear in the output.
+pub(crate) fn translate(reader: &Reader<'_>, route: &HttpRoute, options: &Options) -> RouteOutput {
+    let key = ObjectKey::new(
+        Kind::HttpRoute,
+        route.metadata.namespace.clone().unwrap_or_default(),
+        route.metadata.name.clone().unwrap_or_default(),
+    );
+    let parents: Vec<_> = route
+        .spec
+        .parent_refs
+        .iter()
+        .enumerate()
+        .filter_map(|(index, parent)| {
+            let gateway = reader.gateway(&gateway_name(parent, &key.namespace)?)?;
+            Some((index, parent, gateway))
+        })
+        .collect();
+    let mut out = RouteOutput::default();
+    if parents.is_empty() {
+        return out;
+    }
+    let hostnames = hostnames(&key, route, &mut out.problems);
+    let rules: Vec<ParsedRule> = route
+        .spec
+        .rules
+        .iter()
+        .enumerate()
+        .map(|(index, spec)| rule::parse(reader, &key, index, spec, &mut out.problems))
+        .collect();
+    let age = Age::of(&route.metadata);
+    let generation = route.metadata.generation;
+    for (index, parent, gateway) in parents {
+        let accepted = match attach::attach(reader, &key, &hostnames, parent, gateway) {
+            Ok(attachments) => {
+                let share = out.gateways.entry(gateway.name.clone()).or_default();
+                for attachment in &attachments {
+                    share.listeners.insert(attachment.listener.name.clone());
+                    serve(reader, &key, &age, &rules, gateway, attachment, share);
+                }
+                accepted(&rules, generation)
+            }
+            Err(refusal) => {
+                let field = format!("spec.parentRefs[{index}]{}", refusal.field);
+                out.problems.error(&key, field, &refusal.message, &refusal.remedy);
+                vec![condition(condition_type::ACCEPTED, false, refusal.reason, refusal.message, generation)]
+            }
+        };
+        let mut conditions = accepted;
+        conditions.insert(1, resolved(&rules, generation));
+        out.status.parents.push(RouteParentStatus {
+            parent_ref: parent.clone(),
+            controller_name: options.controller_name.clone(),
+            conditions,
+        });
+    }
+    out
+}
+
+fn hostnames(key: &ObjectKey, route: &HttpRoute, problems: &mut Problems) -> Vec<Hostname> {
+    let mut out = Vec::new();
+    for (index, hostname) in route.spec.hostnames.iter().enumerate() {
+        match Hostname::parse(hostname) {
+            Ok(hostname) => out.push(hostname),
+            Err(error) => problems.error(
+                key,
+                format!("spec.hostnames[{index}]"),
+                error.to_string(),
+                "use a DNS name, perhaps with *. in front; the other hostnames are served",
+            ),
+        }
+    }
+    if route.spec.hostnames.is_empty() {
+        out.push(Hostname::Any);
+    }
+    out
+}
+
+/// Adds the routes of all rules for one listener.
+fn serve(
+    reader: &Reader<'_>,
+    key: &ObjectKey,
+    age: &Age,
+    rules: &[ParsedRule],
+    gateway: &crate::gateway::GatewayModel,
+    attachment: &Attachment<'_>,
+    share: &mut GatewayShare,
+) {
+    let listener = attachment.listener;
+    if !listener.serving {
+        return;
+    }
+    // A host belongs to the most specific listener of the port; routes of the others do not reach it.
+    let hosts: Vec<_> = attachment
+        .hosts
+        .iter()
+        .filter(|(host, _)| {
+            gateway.owner(listener.port, host).is_some_and(|owner| owner.name == listener.name)
+        })
+        .collect();
+    if hosts.is_empty() {
+        return;
+    }
+    let name = key.namespaced_name();
+    let mut outer = reader.policies_on(&Target::new(Kind::HttpRoute, &name, None));
+    outer.extend(reader.policies_on(&Target::new(Kind::Gateway, &gateway.name, Some(&listener.name))));
+    outer.extend(reader.policies_on(&Target::new(Kind::Gateway, &gateway.name, None)));
+    let place = action::Place { protocol: listener.protocol, port: listener.port };
+    for (index, parsed) in rules.iter().enumerate() {
+        let mut policies: Vec<_> = parsed.inline_policies().collect();
+        if let Some(rule_name) = &parsed.name {
+            policies.extend(reader.policies_on(&Target::new(Kind::HttpRoute, &name, Some(rule_name))));
+        }
+        policies.extend(outer.iter().copied());
+        let rule = parsed.with_policies(policies);
+        share.clusters.extend(rule.clusters());
+        for (match_index, matching) in &parsed.matches {
+            let routes =
+                action::routes(&rule.rule, matching, place, &parsed.envoy_name(&name, index, *match_index));
+            for (part, route) in routes.into_iter().enumerate() {
+                let route = Arc::new(route);
+                for (host, own) in &hosts {
+                    let order = RouteOrder {
+                        hostname: own.clone(),
+                        rank: matching.rank.clone(),
+                        age: age.clone(),
+                        rule: index,
+                        matching: *match_index,
+                        part,
+                    };
+                    share
+                        .hosts
+                        .entry((ScopeId::of(listener.port, host), host.clone()))
+                        .or_default()
+                        .insert(order, Arc::clone(&route));
+                }
+            }
+        }
+    }
+}
+
+/// `Accepted`, and `PartiallyInvalid` where some rules are refused.
+fn accepted(rules: &[ParsedRule], generation: Option<i64>) -> Vec<Condition> {
+    let refused: Vec<&(&'static str, String)> =
+        rules.iter().filter_map(|rule| rule.refused.as_ref()).collect();
+    let Some((refused_reason, message)) = refused.first() else {
+        let message = "the route is accepted";
+        return vec![condition(condition_type::ACCEPTED, true, reason::ACCEPTED, message, generation)];
+    };
+    if refused.len() == rules.len() {
+        return vec![condition(condition_type::ACCEPTED, false, refused_reason, message, generation)];
+    }
+    vec![
+        condition(
+            condition_type::ACCEPTED,
+            true,
+            reason::ACCEPTED,
+            format!("{} of {} rules are served", rules.len() - refused.len(), rules.len()),
+            generation,
+        ),
+        condition(
+            condition_type::PARTIALLY_INVALID,
+            true,
+            reason::UNSUPPORTED_VALUE,
+            format!("Dropped Rule: {message}"),
+            generation,
+        ),
+    ]
+}
+
+fn resolved(rules: &[ParsedRule], generation: Option<i64>) -> Condition {
+    match rules.iter().find_map(|rule| rule.unresolved.as_ref()) {
+        Some((reason, message)) => {
+            condition(condition_type::RESOLVED_REFS, false, reason, message, generation)
+        }
+        None => condition(
+            condition_type::RESOLVED_REFS,
+            true,
+            reason::RESOLVED_REFS,
+            "all references resolve",
+            generation,
+        ),
+    }
+}

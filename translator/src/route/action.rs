@@ -1,0 +1,325 @@
+//! What happens to the requests of one match: Envoy's routes with their actions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source};
+use envoy_types::pb::envoy::config::route::v3::{
+    DirectResponseAction, RedirectAction, Route, RouteAction, WeightedCluster, redirect_action, route,
+    route_action, weighted_cluster,
+};
+use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
+
+use super::cors::Cors;
+use super::filters::{Answer, Filters, Mirror, PathChange, Redirect};
+use super::headers::HeaderModifier;
+use super::matches::{Match, preflight};
+use super::retry::{self, Retry};
+use crate::backend::ClusterId;
+use crate::envoy::scope::CORS_FILTER;
+use crate::envoy::{any, duration, per_million, regex_matcher, u32_value};
+use crate::gateway::Protocol;
+
+/// The cluster of shares that have no valid backend. It is never defined, so Envoy answers 500 for them.
+const INVALID_CLUSTER: &str = "postern/invalid-backend";
+const RUNTIME_KEY: &str = "postern.split";
+const MILLION: u64 = 1_000_000;
+
+/// One backendRef with a weight above zero.
+#[derive(Clone, Debug)]
+pub(crate) struct Share {
+    pub(crate) weight: u32,
+    /// `None`: the reference does not resolve, its share answers 500.
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) filters: Arc<Filters>,
+}
+
+/// A rule with everything merged that has a say in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rule {
+    pub(crate) filters: Filters,
+    pub(crate) shares: Vec<Share>,
+    pub(crate) request_timeout: Option<Duration>,
+    pub(crate) backend_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) cors: Option<Cors>,
+    /// The rule must not be served: everything it matches answers 500.
+    pub(crate) refused: bool,
+}
+
+/// Where the rule is served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) protocol: Protocol,
+    pub(crate) port: u16,
+}
+
+/// The Envoy routes of one match, in order, all named `name`.
+pub(crate) fn routes(rule: &Rule, matching: &Match, place: Place, name: &str) -> Vec<Route> {
+    let mut out = Vec::new();
+    if !rule.refused
+        && let Some(method) = matching.method.as_deref().filter(|m| *m != "OPTIONS")
+        && rule.cors.as_ref().is_some_and(Cors::allows_origins)
+    {
+        // A preflight asks with OPTIONS for the method that the match wants.
+        let mut companion = matching.clone();
+        companion.envoy.headers.retain(|h| h.name != ":method");
+        companion.envoy.headers.extend(preflight(method));
+        out.push(finish(rule, &companion, direct(204, None), name));
+    }
+    out.extend(actions(rule, matching, place, name));
+    out
+}
+
+fn actions(rule: &Rule, matching: &Match, place: Place, name: &str) -> Vec<Route> {
+    let filters = &rule.filters;
+    if rule.refused {
+        return vec![bare(matching, direct(500, None), name)];
+    }
+    if let Some(redirection) = &filters.redirect {
+        return vec![finish(rule, matching, redirect(redirection, matching, place), name)];
+    }
+    if let Some(Answer { status, body }) = &filters.answer {
+        return vec![finish(rule, matching, direct(*status, body.as_deref()), name)];
+    }
+    if rule.shares.iter().all(|share| share.cluster.is_none()) && !rule.shares.iter().any(needs_split) {
+        return vec![finish(rule, matching, direct(500, None), name)];
+    }
+    if let [share] = rule.shares.as_slice() {
+        return vec![share_route(rule, share, matching, place, name)];
+    }
+    if rule.shares.iter().any(needs_split) {
+        return split(rule, matching, place, name);
+    }
+    let clusters: Vec<_> = rule.shares.iter().map(weighted).collect();
+    let any_invalid = rule.shares.iter().any(|s| s.cluster.is_none());
+    let action = RouteAction {
+        cluster_specifier: Some(route_action::ClusterSpecifier::WeightedClusters(WeightedCluster {
+            clusters,
+            ..WeightedCluster::default()
+        })),
+        cluster_not_found_response_code: if any_invalid {
+            route_action::ClusterNotFoundResponseCode::InternalServerError.into()
+        } else {
+            route_action::ClusterNotFoundResponseCode::ServiceUnavailable.into()
+        },
+        ..route_action(rule, filters, matching)
+    };
+    vec![finish(rule, matching, route::Action::Route(action), name)]
+}
+
+/// True if Envoy cannot do the filters of the share inside `weighted_clusters`.
+fn needs_split(share: &Share) -> bool {
+    let filters = &share.filters;
+    filters.path_rewrite.is_some()
+        || filters.redirect.is_some()
+        || filters.answer.is_some()
+        || filters.cors.is_some()
+        || !filters.mirrors.is_empty()
+}
+
+/// One route per share with the same match and cumulative fractions. Envoy draws one random number per request
+/// and compares it with each in turn, so the shares are exact.
+fn split(rule: &Rule, matching: &Match, place: Place, name: &str) -> Vec<Route> {
+    let total: u64 = rule.shares.iter().map(|s| u64::from(s.weight)).sum();
+    let mut sum = 0;
+    let mut out = Vec::new();
+    for (index, share) in rule.shares.iter().enumerate() {
+        sum += u64::from(share.weight);
+        let mut route = share_route(rule, share, matching, place, name);
+        if index + 1 < rule.shares.len()
+            && let Some(matching) = &mut route.r#match
+        {
+            let numerator = u32::try_from(sum * MILLION / total.max(1)).unwrap_or(u32::MAX);
+            matching.runtime_fraction = Some(per_million(numerator, RUNTIME_KEY));
+        }
+        out.push(route);
+    }
+    out
+}
+
+/// The route of a share that has it all to itself: its filters are lifted to the route.
+fn share_route(rule: &Rule, share: &Share, matching: &Match, place: Place, name: &str) -> Route {
+    let own = &share.filters;
+    let mut lifted = rule.clone();
+    let filters = &mut lifted.filters;
+    filters.request_headers = both(filters.request_headers.take(), own.request_headers.as_ref());
+    filters.response_headers = both(filters.response_headers.take(), own.response_headers.as_ref());
+    if own.host_rewrite.is_some() {
+        filters.host_rewrite.clone_from(&own.host_rewrite);
+    }
+    if own.path_rewrite.is_some() {
+        filters.path_rewrite.clone_from(&own.path_rewrite);
+    }
+    filters.mirrors.extend(own.mirrors.iter().cloned());
+    if own.cors.is_some() {
+        lifted.cors.clone_from(&own.cors);
+    }
+    let action = match (&own.redirect, &own.answer, &share.cluster) {
+        (Some(redirection), _, _) => redirect(redirection, matching, place),
+        (None, Some(Answer { status, body }), _) => direct(*status, body.as_deref()),
+        (None, None, None) => direct(500, None),
+        (None, None, Some(cluster)) => route::Action::Route(RouteAction {
+            cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(cluster.name())),
+            ..route_action(&lifted, &lifted.filters, matching)
+        }),
+    };
+    finish(&lifted, matching, action, name)
+}
+
+fn both(outer: Option<HeaderModifier>, inner: Option<&HeaderModifier>) -> Option<HeaderModifier> {
+    match (outer, inner) {
+        (Some(outer), Some(inner)) => Some(outer.then(inner)),
+        (outer, inner) => outer.or_else(|| inner.cloned()),
+    }
+}
+
+fn weighted(share: &Share) -> weighted_cluster::ClusterWeight {
+    let request = share.filters.request_headers.clone().unwrap_or_default();
+    let response = share.filters.response_headers.clone().unwrap_or_default();
+    let host = share.filters.host_rewrite.clone().or_else(|| request.host.clone());
+    weighted_cluster::ClusterWeight {
+        name: share.cluster.as_ref().map_or_else(|| INVALID_CLUSTER.to_owned(), ClusterId::name),
+        weight: u32_value(share.weight),
+        request_headers_to_add: request.mutations(),
+        request_headers_to_remove: request.removals(),
+        response_headers_to_add: response.mutations(),
+        response_headers_to_remove: response.removals(),
+        host_rewrite_specifier: host
+            .map(weighted_cluster::cluster_weight::HostRewriteSpecifier::HostRewriteLiteral),
+        ..weighted_cluster::ClusterWeight::default()
+    }
+}
+
+/// Timeouts, retries, mirrors and rewrites; the caller adds the cluster.
+fn route_action(rule: &Rule, filters: &Filters, matching: &Match) -> RouteAction {
+    let host = filters.host_rewrite.clone().or_else(|| filters.request_headers.as_ref()?.host.clone());
+    let backend_timeout = rule.backend_timeout.filter(|t| !t.is_zero());
+    let mut action = RouteAction {
+        // Without a timeout of ours Envoy would use 15 seconds of its own.
+        timeout: duration(rule.request_timeout.unwrap_or_default()),
+        idle_timeout: rule.idle_timeout.and_then(duration),
+        retry_policy: match (&rule.retry, backend_timeout) {
+            (Some(retry), per_try) => Some(retry.envoy(per_try)),
+            (None, Some(timeout)) => Some(retry::single_try(timeout)),
+            (None, None) => None,
+        },
+        request_mirror_policies: filters.mirrors.iter().map(mirror).collect(),
+        host_rewrite_specifier: host.map(route_action::HostRewriteSpecifier::HostRewriteLiteral),
+        append_x_forwarded_host: false,
+        ..RouteAction::default()
+    };
+    match &filters.path_rewrite {
+        Some(PathChange::Full(path)) => action.regex_rewrite = Some(substitute("^/[^?]*", path)),
+        Some(PathChange::Prefix(prefix)) => match (matching.path_prefix.as_deref(), prefix.as_str()) {
+            // The prefix `/`: everything gets the new prefix in front.
+            (None | Some(""), "") => {}
+            (None | Some(""), prefix) => action.prefix_rewrite = format!("{prefix}/"),
+            // A plain prefix rewrite would leave `//`.
+            (Some(old), "") => {
+                action.regex_rewrite = Some(substitute(&format!("^{}/*", regex::escape(old)), "/"));
+            }
+            (Some(_), prefix) => action.prefix_rewrite = prefix.to_owned(),
+        },
+        None => {}
+    }
+    action
+}
+
+fn substitute(pattern: &str, substitution: &str) -> RegexMatchAndSubstitute {
+    RegexMatchAndSubstitute {
+        pattern: Some(regex_matcher(pattern)),
+        // A backslash would start a back-reference.
+        substitution: substitution.replace('\\', "\\\\"),
+    }
+}
+
+fn mirror(mirror: &Mirror) -> route_action::RequestMirrorPolicy {
+    route_action::RequestMirrorPolicy {
+        cluster: mirror.cluster.name(),
+        runtime_fraction: Some(per_million(mirror.millionths, "")),
+        disable_shadow_host_suffix_append: true,
+        ..route_action::RequestMirrorPolicy::default()
+    }
+}
+
+fn redirect(redirect: &Redirect, matching: &Match, place: Place) -> route::Action {
+    let scheme = redirect.scheme.as_deref();
+    let default_port = |scheme: &str| if scheme == "https" { 443 } else { 80 };
+    let served = match place.protocol {
+        Protocol::Http => "http",
+        Protocol::Https => "https",
+    };
+    // HTTPRequestRedirectFilter.port: the given port, else the well-known port of a given scheme, else the port of
+    // the listener; the port that the resulting scheme implies is left out of Location.
+    let port = redirect.port.unwrap_or_else(|| scheme.map_or(place.port, default_port));
+    let implied = port == default_port(scheme.unwrap_or(served));
+    let path_rewrite_specifier = redirect.path.as_ref().map(|path| match path {
+        PathChange::Full(path) => redirect_action::PathRewriteSpecifier::PathRedirect(path.clone()),
+        PathChange::Prefix(prefix) => match (matching.path_prefix.as_deref(), prefix.as_str()) {
+            (None | Some(""), prefix) => {
+                redirect_action::PathRewriteSpecifier::PrefixRewrite(format!("{prefix}/"))
+            }
+            (Some(old), "") => redirect_action::PathRewriteSpecifier::RegexRewrite(substitute(
+                &format!("^{}/*", regex::escape(old)),
+                "/",
+            )),
+            (Some(_), prefix) => redirect_action::PathRewriteSpecifier::PrefixRewrite(prefix.to_owned()),
+        },
+    });
+    let code = match redirect.status {
+        301 => redirect_action::RedirectResponseCode::MovedPermanently,
+        303 => redirect_action::RedirectResponseCode::SeeOther,
+        307 => redirect_action::RedirectResponseCode::TemporaryRedirect,
+        308 => redirect_action::RedirectResponseCode::PermanentRedirect,
+        _ => redirect_action::RedirectResponseCode::Found,
+    };
+    route::Action::Redirect(RedirectAction {
+        host_redirect: redirect.host.clone().unwrap_or_default(),
+        // Envoy drops the port of the request when the scheme changes, and keeps it otherwise; port 0 is "unset".
+        port_redirect: if implied { 0 } else { port.into() },
+        response_code: code.into(),
+        scheme_rewrite_specifier: scheme
+            .map(|scheme| redirect_action::SchemeRewriteSpecifier::SchemeRedirect(scheme.to_owned())),
+        path_rewrite_specifier,
+        ..RedirectAction::default()
+    })
+}
+
+fn direct(status: u16, body: Option<&str>) -> route::Action {
+    route::Action::DirectResponse(DirectResponseAction {
+        status: status.into(),
+        body: body.map(|body| DataSource {
+            specifier: Some(data_source::Specifier::InlineString(body.to_owned())),
+            ..DataSource::default()
+        }),
+        ..DirectResponseAction::default()
+    })
+}
+
+fn bare(matching: &Match, action: route::Action, name: &str) -> Route {
+    Route {
+        name: name.to_owned(),
+        r#match: Some(matching.envoy.clone()),
+        action: Some(action),
+        ..Route::default()
+    }
+}
+
+/// Adds what every kind of action can have: header modifiers and CORS.
+fn finish(rule: &Rule, matching: &Match, action: route::Action, name: &str) -> Route {
+    let mut route = bare(matching, action, name);
+    if let Some(headers) = &rule.filters.request_headers {
+        route.request_headers_to_add = headers.mutations();
+        route.request_headers_to_remove = headers.removals();
+    }
+    if let Some(headers) = &rule.filters.response_headers {
+        route.response_headers_to_add = headers.mutations();
+        route.response_headers_to_remove = headers.removals();
+    }
+    if let Some(cors) = &rule.cors {
+        route.typed_per_filter_config.insert(CORS_FILTER.to_owned(), any(cors.envoy()));
+    }
+    route
+}

@@ -1,0 +1,213 @@
+//! One rule of an HTTPRoute: parsed once, then completed with the policies of each listener.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern_api::duration;
+use postern_api::gateway_api::{HttpRouteMatch, HttpRouteRule, reason};
+
+use super::action::{Rule, Share};
+use super::filters::{self, Filters};
+use super::matches::{self, Match};
+use super::retry::Retry;
+use crate::backend::{ClusterId, resolve};
+use crate::dependency::Reader;
+use crate::object::{NamespacedName, ObjectKey};
+use crate::policy::{self, Policy};
+use crate::problem::{Fault, Problems};
+
+/// A rule without its policies.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ParsedRule {
+    pub(crate) name: Option<String>,
+    /// The matches that can be read, with their index.
+    pub(crate) matches: Vec<(usize, Match)>,
+    rule: Rule,
+    /// Reason and message if the rule cannot be carried out: everything it matches answers 500.
+    pub(crate) refused: Option<(&'static str, String)>,
+    /// Reason and message of the first reference that does not resolve.
+    pub(crate) unresolved: Option<(&'static str, String)>,
+}
+
+/// A rule with its policies.
+pub(crate) struct CompleteRule {
+    pub(crate) rule: Rule,
+}
+
+const DURATION_REMEDY: &str = "use a Gateway API duration such as 500ms, 10s or 1m30s (GEP-2257)";
+
+/// Reads one rule; what is wrong goes to `problems` and into the rule itself.
+pub(crate) fn parse(
+    reader: &Reader<'_>,
+    route: &ObjectKey,
+    index: usize,
+    spec: &HttpRouteRule,
+    problems: &mut Problems,
+) -> ParsedRule {
+    let at = format!("spec.rules[{index}]");
+    let mut out = ParsedRule { name: spec.name.clone().filter(|n| !n.is_empty()), ..ParsedRule::default() };
+    let mut refuse = |out: &mut ParsedRule, reason: &'static str, fault: Fault| {
+        let fault = fault.within(&at);
+        out.refused.get_or_insert((reason, format!("{}: {}", fault.field, fault.message)));
+        problems.error(route, fault.field, fault.message, fault.remedy);
+    };
+
+    let everything = [HttpRouteMatch::default()];
+    let specs = if spec.matches.is_empty() { &everything[..] } else { &spec.matches };
+    for (match_index, matching) in specs.iter().enumerate() {
+        match matches::translate(matching) {
+            Ok(matching) => out.matches.push((match_index, matching)),
+            // A match that cannot be read matches nothing: guessing what was meant could close other routes.
+            Err(fault) => {
+                refuse(
+                    &mut out,
+                    reason::UNSUPPORTED_VALUE,
+                    fault.within(&format!(".matches[{match_index}]")),
+                );
+            }
+        }
+    }
+    let readable_matches_only_refused = out.refused.take();
+    let prefix_only = out.matches.iter().all(|(_, m)| m.path_prefix.is_some());
+
+    let mut unresolved = Vec::new();
+    match filters::parse(reader, route, &spec.filters, prefix_only) {
+        Ok(mut filters) => {
+            unresolved.append(&mut filters.unresolved);
+            if filters.redirect.is_some() && !spec.backend_refs.is_empty() {
+                let fault = Fault::new(
+                    ".backendRefs",
+                    "a rule that redirects has no use for backends",
+                    "remove backendRefs, or the RequestRedirect filter",
+                );
+                refuse(&mut out, reason::INCOMPATIBLE_FILTERS, fault);
+            }
+            out.rule.cors.clone_from(&filters.cors);
+            out.rule.filters = filters;
+        }
+        Err(error) => refuse(&mut out, error.reason, error.fault),
+    }
+    for (ref_index, reference) in spec.backend_refs.iter().enumerate() {
+        let field = format!(".backendRefs[{ref_index}]");
+        let cluster = match resolve::backend(reader, route, reference) {
+            Ok(cluster) => Some(cluster),
+            Err(fault) => {
+                unresolved.push((format!("{field}{}", fault.field), fault));
+                None
+            }
+        };
+        match filters::parse(reader, route, &reference.filters, prefix_only) {
+            Ok(mut filters) => {
+                unresolved.append(&mut filters.unresolved);
+                if reference.weight() > 0 {
+                    let share = Share { weight: reference.weight(), cluster, filters: Arc::new(filters) };
+                    out.rule.shares.push(share);
+                }
+            }
+            Err(error) => refuse(&mut out, error.reason, error.fault.within(&field)),
+        }
+    }
+    if let Err(fault) = timeouts(spec, &mut out.rule) {
+        refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
+    }
+    if let Some(retry) = &spec.retry {
+        match Retry::from_rule(retry) {
+            Ok(retry) => out.rule.retry = Some(retry),
+            Err(fault) => refuse(&mut out, reason::UNSUPPORTED_VALUE, fault.within(".retry")),
+        }
+    }
+    if spec.session_persistence.is_some() {
+        let fault = Fault::new(
+            ".sessionPersistence",
+            "session persistence is not supported by this version",
+            "remove it; until then the rule answers 500",
+        );
+        refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
+    }
+    out.rule.refused = out.refused.is_some();
+    out.refused = out.refused.or(readable_matches_only_refused);
+
+    for (field, fault) in unresolved {
+        let field = format!("{at}{field}");
+        out.unresolved.get_or_insert((fault.reason, fault.message.clone()));
+        problems.error(route, field, fault.message, fault.remedy);
+    }
+    out
+}
+
+fn timeouts(spec: &HttpRouteRule, rule: &mut Rule) -> Result<(), Fault> {
+    let Some(timeouts) = &spec.timeouts else { return Ok(()) };
+    let parse = |text: Option<&String>, field: &str| -> Result<Option<Duration>, Fault> {
+        text.map(|t| duration::parse(t))
+            .transpose()
+            .map_err(|e| Fault::new(field, e.to_string(), DURATION_REMEDY))
+    };
+    rule.request_timeout = parse(timeouts.request.as_ref(), ".timeouts.request")?;
+    rule.backend_timeout = parse(timeouts.backend_request.as_ref(), ".timeouts.backendRequest")?;
+    if let (Some(total), Some(one)) = (rule.request_timeout, rule.backend_timeout)
+        && !total.is_zero()
+        && one > total
+    {
+        return Err(Fault::new(
+            ".timeouts.backendRequest",
+            "it is longer than timeouts.request",
+            "make backendRequest at most as long as request",
+        ));
+    }
+    Ok(())
+}
+
+impl ParsedRule {
+    /// The policies named by ExtensionRef filters.
+    pub(crate) fn inline_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.rule.filters.policies.iter()
+    }
+
+    /// The name of the Envoy routes of one match: it appears in access logs and names the rule.
+    pub(crate) fn envoy_name(&self, route: &NamespacedName, rule: usize, matching: usize) -> String {
+        match &self.name {
+            Some(name) => format!("httproute/{route}/{name}/{matching}"),
+            None => format!("httproute/{route}/{rule}/{matching}"),
+        }
+    }
+
+    /// Completes the rule with policies, the most specific first. What the rule says itself wins over all of them.
+    pub(crate) fn with_policies<'a>(
+        &self,
+        policies: impl IntoIterator<Item = &'a Arc<Policy>>,
+    ) -> CompleteRule {
+        let effective = policy::merge(policies);
+        let mut rule = self.rule.clone();
+        let fields = effective.fields;
+        rule.request_timeout = rule.request_timeout.or(fields.request_timeout);
+        rule.idle_timeout = rule.idle_timeout.or(fields.idle_timeout);
+        rule.retry = rule.retry.or(fields.retry);
+        if rule.cors.is_none() {
+            rule.cors = fields.cors.flatten();
+        }
+        // Policies first, so that the filter of the rule has the last word on a header that both set.
+        let combine = |policy: Option<_>, own: Option<super::headers::HeaderModifier>| match (policy, own) {
+            (Some(policy), Some(own)) => Some(super::headers::HeaderModifier::then(policy, &own)),
+            (policy, own) => policy.or(own),
+        };
+        rule.filters.request_headers = combine(fields.request_headers, rule.filters.request_headers.take());
+        rule.filters.response_headers =
+            combine(fields.response_headers, rule.filters.response_headers.take());
+        rule.refused |= effective.blocked.is_some();
+        CompleteRule { rule }
+    }
+}
+
+impl CompleteRule {
+    /// Every cluster that the rule can send requests to.
+    pub(crate) fn clusters(&self) -> BTreeSet<ClusterId> {
+        if self.rule.refused {
+            return BTreeSet::new();
+        }
+        let places = self.rule.shares.iter().map(|share| share.filters.as_ref()).chain([&self.rule.filters]);
+        let mirrors = places.flat_map(|f: &Filters| f.mirrors.iter().map(|m| m.cluster.clone()));
+        let shares = self.rule.shares.iter().filter_map(|share| share.cluster.clone());
+        shares.chain(mirrors).collect()
+    }
+}

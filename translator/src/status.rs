@@ -1,0 +1,57 @@
+//! Desired statuses. They carry no times: whoever writes them sets `lastTransitionTime` where a condition changes.
+
+use postern_api::gateway_api::{
+    Condition, ConditionStatus, GatewayClassStatus, GatewayStatus, PolicyStatus, RouteStatus,
+};
+use serde::Serialize;
+
+/// The status that an object should have.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Status {
+    /// Of a GatewayClass.
+    GatewayClass(GatewayClassStatus),
+    /// Of a Gateway.
+    Gateway(GatewayStatus),
+    /// Of any route: only the parents that are ours.
+    Route(RouteStatus),
+    /// Of a policy: only the ancestors that are ours.
+    Policy(PolicyStatus),
+    /// Of a kind whose status is a list of conditions.
+    Conditions(Conditions),
+}
+
+/// A status with nothing but conditions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Conditions {
+    /// At most one condition of each type.
+    pub conditions: Vec<Condition>,
+}
+
+impl Status {
+    /// Every condition in the status, wherever it stands.
+    pub fn conditions(&self) -> Vec<&Condition> {
+        match self {
+            Self::GatewayClass(status) => status.conditions.iter().collect(),
+            Self::Gateway(status) => {
+                let listeners = status.listeners.iter().flat_map(|l| &l.conditions);
+                status.conditions.iter().chain(listeners).collect()
+            }
+            Self::Route(status) => status.parents.iter().flat_map(|p| &p.conditions).collect(),
+            Self::Policy(status) => status.ancestors.iter().flat_map(|a| &a.conditions).collect(),
+            Self::Conditions(status) => status.conditions.iter().collect(),
+        }
+    }
+}
+
+/// A condition as the translator makes it.
+pub(crate) fn condition(
+    kind: &str,
+    holds: bool,
+    reason: &str,
+    message: impl Into<String>,
+    generation: Option<i64>,
+) -> Condition {
+    let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
+    Condition::new(kind, status, reason, message).observed(generation)
+}

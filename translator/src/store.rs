@@ -1,0 +1,201 @@
+//! Every watched object once, with the reverse indexes that translation asks.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use postern_api::gateway_api::ReferenceGrant;
+use postern_api::kgateway::TrafficPolicy;
+
+use crate::dependency::Dependency;
+use crate::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
+use crate::policy::{Policy, Target};
+
+/// The label by which an EndpointSlice names its Service.
+const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// One change of the world.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The object exists, with this content.
+    Upsert(Object),
+    /// The object does not exist.
+    Delete(ObjectKey),
+}
+
+/// All objects by key, and indexes by what they refer to.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    objects: HashMap<ObjectKey, Object>,
+    slices_by_service: HashMap<NamespacedName, BTreeSet<String>>,
+    grants_by_namespace: HashMap<String, BTreeSet<String>>,
+    /// Parsed policies; parsing depends on nothing but the object, so it happens once, here.
+    policies: BTreeMap<NamespacedName, Arc<Policy>>,
+    policies_by_target: HashMap<Target, BTreeSet<NamespacedName>>,
+    policies_by_selector: HashMap<(Kind, String), BTreeSet<NamespacedName>>,
+    by_kind: HashMap<Kind, BTreeSet<NamespacedName>>,
+}
+
+impl Store {
+    /// Applies one change and returns what a reader may have seen differently.
+    pub(crate) fn apply(&mut self, change: Change) -> Vec<Dependency> {
+        let (key, object) = match change {
+            Change::Upsert(object) => (object.key(), Some(object)),
+            Change::Delete(key) => (key, None),
+        };
+        let mut touched =
+            vec![Dependency::Object(key.clone()), Dependency::Objects(key.kind, key.namespace.clone())];
+        let old = match object {
+            Some(ref object) => self.objects.insert(key.clone(), object.clone()),
+            None => self.objects.remove(&key),
+        };
+        if old.is_none() && object.is_none() {
+            return Vec::new();
+        }
+        let name = key.namespaced_name();
+        match object {
+            Some(_) => {
+                self.by_kind.entry(key.kind).or_default().insert(name);
+            }
+            None => {
+                if let Some(names) = self.by_kind.get_mut(&key.kind) {
+                    names.remove(&name);
+                }
+            }
+        }
+        self.reindex(&key, old.as_ref(), object.as_ref(), &mut touched);
+        touched
+    }
+
+    fn reindex(
+        &mut self,
+        key: &ObjectKey,
+        old: Option<&Object>,
+        new: Option<&Object>,
+        touched: &mut Vec<Dependency>,
+    ) {
+        match key.kind {
+            Kind::EndpointSlice => {
+                for (object, present) in [(old, false), (new, true)] {
+                    let Some(service) = object.and_then(EndpointSlice::of).and_then(|s| service_of(s)) else {
+                        continue;
+                    };
+                    touched.push(Dependency::EndpointSlices(service.clone()));
+                    let slices = self.slices_by_service.entry(service).or_default();
+                    if present {
+                        slices.insert(key.name.clone());
+                    } else {
+                        slices.remove(&key.name);
+                    }
+                }
+            }
+            Kind::ReferenceGrant => {
+                touched.push(Dependency::Grants(key.namespace.clone()));
+                let grants = self.grants_by_namespace.entry(key.namespace.clone()).or_default();
+                if new.is_some() {
+                    grants.insert(key.name.clone());
+                } else {
+                    grants.remove(&key.name);
+                }
+            }
+            Kind::TrafficPolicy => self.reindex_policy(key, new, touched),
+            _ => {}
+        }
+    }
+
+    fn reindex_policy(&mut self, key: &ObjectKey, new: Option<&Object>, touched: &mut Vec<Dependency>) {
+        let name = key.namespaced_name();
+        if let Some(old) = self.policies.remove(&name) {
+            for target in &old.targets {
+                touched.push(Dependency::PoliciesOn(target.object.clone()));
+                if let Some(set) = self.policies_by_target.get_mut(&target.object) {
+                    set.remove(&name);
+                }
+            }
+            for selector in &old.selectors {
+                let at = (selector.kind, key.namespace.clone());
+                touched.push(Dependency::Selectors(at.0, at.1.clone()));
+                if let Some(set) = self.policies_by_selector.get_mut(&at) {
+                    set.remove(&name);
+                }
+            }
+        }
+        if let Some(object) = new.and_then(TrafficPolicy::of) {
+            let policy = Arc::new(Policy::parse(object));
+            for target in &policy.targets {
+                touched.push(Dependency::PoliciesOn(target.object.clone()));
+                self.policies_by_target.entry(target.object.clone()).or_default().insert(name.clone());
+            }
+            for selector in &policy.selectors {
+                let at = (selector.kind, key.namespace.clone());
+                touched.push(Dependency::Selectors(at.0, at.1.clone()));
+                self.policies_by_selector.entry(at).or_default().insert(name.clone());
+            }
+            self.policies.insert(name, policy);
+        }
+    }
+
+    /// The object of type `T` with this name.
+    pub(crate) fn get<T: Stored>(&self, namespace: &str, name: &str) -> Option<&Arc<T>> {
+        self.objects.get(&ObjectKey::new(T::KIND, namespace, name)).and_then(T::of)
+    }
+
+    pub(crate) fn object(&self, key: &ObjectKey) -> Option<&Object> {
+        self.objects.get(key)
+    }
+
+    /// The names of all objects of a kind, in order.
+    pub(crate) fn names(&self, kind: Kind) -> impl Iterator<Item = &NamespacedName> {
+        self.by_kind.get(&kind).into_iter().flatten()
+    }
+
+    /// The EndpointSlices of a Service, ordered by name.
+    pub(crate) fn endpoint_slices(
+        &self,
+        service: &NamespacedName,
+    ) -> impl Iterator<Item = &Arc<EndpointSlice>> {
+        let namespace = service.namespace.clone();
+        self.slices_by_service
+            .get(service)
+            .into_iter()
+            .flatten()
+            .filter_map(move |name| self.get::<EndpointSlice>(&namespace, name))
+    }
+
+    /// The ReferenceGrants in a namespace, ordered by name.
+    pub(crate) fn grants<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<ReferenceGrant>> {
+        self.grants_by_namespace
+            .get(namespace)
+            .into_iter()
+            .flatten()
+            .filter_map(move |name| self.get::<ReferenceGrant>(namespace, name))
+    }
+
+    /// A parsed TrafficPolicy.
+    pub(crate) fn policy(&self, name: &NamespacedName) -> Option<&Arc<Policy>> {
+        self.policies.get(name)
+    }
+
+    /// The TrafficPolicies that name `target` in `targetRefs`, ordered by name.
+    pub(crate) fn policies_on(&self, target: &Target) -> impl Iterator<Item = &Arc<Policy>> {
+        self.policies_by_target.get(target).into_iter().flatten().filter_map(|name| self.policies.get(name))
+    }
+
+    /// The TrafficPolicies in `namespace` that select objects of `kind` by label.
+    pub(crate) fn policies_selecting(
+        &self,
+        kind: Kind,
+        namespace: &str,
+    ) -> impl Iterator<Item = &Arc<Policy>> {
+        self.policies_by_selector
+            .get(&(kind, namespace.to_owned()))
+            .into_iter()
+            .flatten()
+            .filter_map(|name| self.policies.get(name))
+    }
+}
+
+fn service_of(slice: &EndpointSlice) -> Option<NamespacedName> {
+    let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
+    Some(NamespacedName::new(slice.metadata.namespace.clone().unwrap_or_default(), service))
+}

@@ -1,0 +1,555 @@
+//! The engine: which units of translation have to run again, in which order, and what came out differently.
+
+mod state;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Service;
+use postern_api::gateway_api::{Gateway, GatewayClass, GatewayClassStatus, HttpRoute};
+use postern_api::kgateway::Backend;
+
+use self::state::{ClusterState, GatewayState};
+use crate::Options;
+use crate::backend::{BackendObject, ClusterId, service, static_backend};
+use crate::dependency::{Dependencies, Dependency, Reader, Unit};
+use crate::envoy::cluster;
+use crate::envoy::scope::ScopeId;
+use crate::gateway::{self, GatewayModel};
+use crate::object::{Kind, NamespacedName, ObjectKey};
+use crate::policy;
+use crate::problem::{Problem, Problems};
+use crate::resource::{Resource, ResourceChange, ResourceType};
+use crate::route::{self, RouteOutput};
+use crate::status::Status;
+use crate::store::{Change, Store};
+use crate::{envoy, extension};
+
+/// What changed since the last [`Translator::translate`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Update {
+    /// Gateways of ours whose resources changed, new ones included.
+    pub gateways: BTreeMap<NamespacedName, GatewayUpdate>,
+    /// Gateways that are gone or no longer ours.
+    pub removed_gateways: Vec<NamespacedName>,
+    /// Statuses that changed; `None` where an object has no status of ours any more.
+    pub statuses: BTreeMap<ObjectKey, Option<Status>>,
+}
+
+/// The changed resources of one Gateway.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GatewayUpdate {
+    /// Ordered by type, then by name.
+    pub changes: Vec<ResourceChange>,
+}
+
+/// Translates incrementally: [`apply`](Self::apply) changes, then [`translate`](Self::translate).
+///
+/// The result depends only on the objects, never on the order in which they came: applying changes one by one
+/// ends in the same bytes as starting with the last state.
+#[derive(Debug)]
+pub struct Translator {
+    options: Options,
+    store: Store,
+    dependencies: Dependencies,
+    /// Units to run; the order of [`Unit`] is the order in which results flow.
+    dirty: BTreeSet<Unit>,
+    dirty_scopes: BTreeSet<(NamespacedName, ScopeId)>,
+    models: BTreeMap<NamespacedName, Arc<GatewayModel>>,
+    parents: BTreeMap<ObjectKey, BTreeSet<NamespacedName>>,
+    gateways: BTreeMap<NamespacedName, GatewayState>,
+    routes: BTreeMap<ObjectKey, RouteOutput>,
+    clusters: BTreeMap<ClusterId, ClusterState>,
+    statuses: BTreeMap<ObjectKey, Status>,
+    problems: BTreeMap<Unit, Problems>,
+    changed: Changed,
+    runs: u64,
+}
+
+/// Names of what changed; the contents are looked up at the end.
+#[derive(Debug, Default)]
+struct Changed {
+    resources: BTreeMap<NamespacedName, BTreeSet<(ResourceType, String)>>,
+    attached: BTreeSet<NamespacedName>,
+    statuses: BTreeSet<ObjectKey>,
+    removed: BTreeSet<NamespacedName>,
+}
+
+impl Translator {
+    /// An empty world.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            store: Store::default(),
+            dependencies: Dependencies::default(),
+            dirty: BTreeSet::new(),
+            dirty_scopes: BTreeSet::new(),
+            models: BTreeMap::new(),
+            parents: BTreeMap::new(),
+            gateways: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            problems: BTreeMap::new(),
+            changed: Changed::default(),
+            runs: 0,
+        }
+    }
+
+    /// Takes in one change and marks what has to run again. Cheap; nothing is translated yet.
+    pub fn apply(&mut self, change: Change) {
+        let key = match &change {
+            Change::Upsert(object) => object.key(),
+            Change::Delete(key) => key.clone(),
+        };
+        let touched = self.store.apply(change);
+        if touched.is_empty() {
+            return;
+        }
+        for dependency in &touched {
+            self.dirty.extend(self.dependencies.readers(dependency).cloned());
+        }
+        let name = key.namespaced_name();
+        match key.kind {
+            Kind::GatewayClass => self.dirty.insert(Unit::GatewayClass(name)),
+            Kind::Gateway => self.dirty.insert(Unit::Gateway(name)),
+            Kind::HttpRoute => self.dirty.insert(Unit::Route(key)),
+            Kind::Backend | Kind::DirectResponse => self.dirty.insert(Unit::Extension(key)),
+            Kind::TrafficPolicy => self.dirty.insert(Unit::Policy(name)),
+            _ => false,
+        };
+    }
+
+    /// Runs what has to run and returns what came out differently.
+    pub fn translate(&mut self) -> Update {
+        while let Some(unit) = self.dirty.pop_first() {
+            self.runs += 1;
+            match &unit {
+                Unit::GatewayClass(name) => self.run_class(&unit, name),
+                Unit::Gateway(name) => self.run_gateway(&unit, name),
+                Unit::Route(key) => self.run_route(&unit, key),
+                Unit::Cluster(id) => self.run_cluster(&unit, id),
+                Unit::Endpoints(id) => self.run_endpoints(&unit, id),
+                Unit::Extension(key) => self.run_extension(&unit, key),
+                Unit::Policy(name) => self.run_policy(&unit, name),
+            }
+        }
+        for (gateway, scope) in std::mem::take(&mut self.dirty_scopes) {
+            self.build_scope(&gateway, &scope);
+        }
+        for gateway in std::mem::take(&mut self.changed.attached) {
+            let status = self.gateways.get(&gateway).map(|state| Status::Gateway(state.status()));
+            self.set_status(ObjectKey::new(Kind::Gateway, &gateway.namespace, &gateway.name), status);
+        }
+        self.take_update()
+    }
+
+    /// The Gateways of ours.
+    pub fn gateways(&self) -> impl Iterator<Item = &NamespacedName> {
+        self.gateways.keys()
+    }
+
+    /// All resources of a Gateway, ordered by type, then by name.
+    pub fn resources(&self, gateway: &NamespacedName) -> impl Iterator<Item = &Arc<Resource>> {
+        self.gateways.get(gateway).into_iter().flat_map(|state| state.resources.values())
+    }
+
+    /// All statuses.
+    pub fn statuses(&self) -> &BTreeMap<ObjectKey, Status> {
+        &self.statuses
+    }
+
+    /// Everything that is wrong, ordered by object and field.
+    pub fn problems(&self) -> Vec<&Problem> {
+        let mut problems: Vec<&Problem> = self.problems.values().flat_map(Problems::iter).collect();
+        problems.sort_by(|a, b| (&a.object, &a.field, &a.message).cmp(&(&b.object, &b.field, &b.message)));
+        problems.dedup();
+        problems
+    }
+
+    /// How many units have run since the start; the cost of a change in units.
+    pub fn units_run(&self) -> u64 {
+        self.runs
+    }
+
+    fn take_update(&mut self) -> Update {
+        let changed = std::mem::take(&mut self.changed);
+        let mut update = Update::default();
+        for (name, resources) in changed.resources {
+            let Some(state) = self.gateways.get(&name) else { continue };
+            let changes = resources
+                .into_iter()
+                .map(|at| ResourceChange {
+                    resource: state.resources.get(&at).cloned(),
+                    resource_type: at.0,
+                    name: at.1,
+                })
+                .collect();
+            update.gateways.insert(name, GatewayUpdate { changes });
+        }
+        update.removed_gateways =
+            changed.removed.into_iter().filter(|name| !self.gateways.contains_key(name)).collect();
+        for key in changed.statuses {
+            let status = self.statuses.get(&key).cloned();
+            update.statuses.insert(key, status);
+        }
+        update
+    }
+
+    /// Runs the pure part of a unit with the world as it is, and remembers what it read. A panic is a bug of ours:
+    /// it costs the unit its new output and nothing else.
+    fn run<T>(&mut self, unit: &Unit, body: impl FnOnce(&Reader<'_>, &Options) -> T) -> Option<T> {
+        let reader = Reader::new(&self.store, &self.models, &self.parents);
+        let result = catch_unwind(AssertUnwindSafe(|| body(&reader, &self.options)));
+        let reads = reader.into_reads();
+        self.dependencies.record(unit, reads);
+        match result {
+            Ok(output) => Some(output),
+            Err(_) => {
+                tracing::error!(?unit, "translation panicked; the last good output stays");
+                let mut problems = Problems::default();
+                if let Some(object) = unit.object() {
+                    problems.error(
+                        &object,
+                        "",
+                        "translating the object failed by a defect of Postern; its last good configuration stays",
+                        "report it with the object",
+                    );
+                }
+                self.set_problems(unit, problems);
+                None
+            }
+        }
+    }
+
+    fn set_problems(&mut self, unit: &Unit, problems: Problems) {
+        if problems.is_empty() {
+            self.problems.remove(unit);
+        } else {
+            self.problems.insert(unit.clone(), problems);
+        }
+    }
+
+    fn set_status(&mut self, key: ObjectKey, status: Option<Status>) {
+        if self.statuses.get(&key) == status.as_ref() {
+            return;
+        }
+        match status {
+            Some(status) => self.statuses.insert(key.clone(), status),
+            None => self.statuses.remove(&key),
+        };
+        self.changed.statuses.insert(key);
+    }
+
+    fn forget(&mut self, unit: &Unit) {
+        self.dependencies.remove(unit);
+        self.problems.remove(unit);
+    }
+
+    fn set_resource(&mut self, gateway: &NamespacedName, resource: Arc<Resource>) {
+        let at = (resource.resource_type, resource.name.clone());
+        let Some(state) = self.gateways.get_mut(gateway) else { return };
+        if state.resources.get(&at).is_some_and(|old| old.version == resource.version) {
+            return;
+        }
+        state.resources.insert(at.clone(), resource);
+        self.changed.resources.entry(gateway.clone()).or_default().insert(at);
+    }
+
+    fn remove_resource(&mut self, gateway: &NamespacedName, at: (ResourceType, String)) {
+        let Some(state) = self.gateways.get_mut(gateway) else { return };
+        if state.resources.remove(&at).is_some() {
+            self.changed.resources.entry(gateway.clone()).or_default().insert(at);
+        }
+    }
+
+    fn run_class(&mut self, unit: &Unit, name: &NamespacedName) {
+        let status = self.run(unit, |reader, options| {
+            let class = reader.get::<GatewayClass>("", &name.name)?;
+            (class.spec.controller_name == options.controller_name).then(|| {
+                Status::GatewayClass(GatewayClassStatus {
+                    conditions: gateway::class_conditions(class),
+                    ..GatewayClassStatus::default()
+                })
+            })
+        });
+        if let Some(status) = status {
+            if self.store.get::<GatewayClass>("", &name.name).is_none() {
+                self.forget(unit);
+            }
+            self.set_status(ObjectKey::new(Kind::GatewayClass, "", &name.name), status);
+        }
+    }
+
+    fn run_gateway(&mut self, unit: &Unit, name: &NamespacedName) {
+        let key = ObjectKey::new(Kind::Gateway, &name.namespace, &name.name);
+        let mut foreign = Problems::default();
+        let output = self.run(unit, |reader, options| {
+            let gateway = reader.get::<Gateway>(&name.namespace, &name.name)?;
+            if gateway::is_ours(reader, gateway, options) {
+                return Some(gateway::translate(reader, gateway, options));
+            }
+            let class = &gateway.spec.gateway_class_name;
+            if reader.get::<GatewayClass>("", class).is_none() {
+                foreign.warning(
+                    &key,
+                    "spec.gatewayClassName",
+                    format!("GatewayClass {class} does not exist, so nobody serves the Gateway"),
+                    "create the GatewayClass, or mend the name",
+                );
+            }
+            None
+        });
+        match output {
+            None => {}
+            Some(None) => {
+                self.remove_gateway(name);
+                if self.store.get::<Gateway>(&name.namespace, &name.name).is_none() {
+                    self.forget(unit);
+                } else {
+                    self.set_problems(unit, foreign);
+                }
+                self.set_status(key, None);
+            }
+            Some(Some(output)) => {
+                self.set_problems(unit, output.problems.clone());
+                self.update_gateway(name, output);
+            }
+        }
+    }
+
+    fn update_gateway(&mut self, name: &NamespacedName, output: gateway::GatewayOutput) {
+        if !self.gateways.contains_key(name) {
+            self.gateways.insert(name.clone(), GatewayState::default());
+            self.changed.resources.entry(name.clone()).or_default();
+        }
+        let listeners_changed = self.models.get(name) != Some(&output.model);
+        let wanted: BTreeSet<(ResourceType, String)> =
+            output.resources.iter().map(|r| (r.resource_type, r.name.clone())).collect();
+        let state = self.gateways.entry(name.clone()).or_default();
+        let gone: Vec<_> = state
+            .resources
+            .keys()
+            .filter(|at| {
+                matches!(at.0, ResourceType::Listener | ResourceType::Secret) && !wanted.contains(*at)
+            })
+            .cloned()
+            .collect();
+        state.base_status = output.status;
+        for at in gone {
+            self.remove_resource(name, at);
+        }
+        for resource in output.resources {
+            self.set_resource(name, resource);
+        }
+        self.changed.attached.insert(name.clone());
+        if listeners_changed {
+            let mut scopes: BTreeSet<ScopeId> = BTreeSet::new();
+            for model in self.models.get(name).into_iter().chain([&output.model]) {
+                scopes.extend(model.listeners.iter().map(|l| ScopeId::of(l.port, &l.hostname)));
+            }
+            if let Some(state) = self.gateways.get(name) {
+                scopes.extend(state.scopes.keys().cloned());
+            }
+            self.dirty_scopes.extend(scopes.into_iter().map(|scope| (name.clone(), scope)));
+            self.models.insert(name.clone(), output.model);
+            self.dirty.extend(self.dependencies.readers(&Dependency::Listeners(name.clone())).cloned());
+        }
+    }
+
+    fn remove_gateway(&mut self, name: &NamespacedName) {
+        if self.gateways.remove(name).is_none() {
+            return;
+        }
+        self.models.remove(name);
+        self.changed.removed.insert(name.clone());
+        self.changed.resources.remove(name);
+        let orphans: Vec<ClusterId> = self
+            .clusters
+            .iter_mut()
+            .filter_map(|(id, state)| {
+                (state.users.remove(name).is_some() && state.users.is_empty()).then(|| id.clone())
+            })
+            .collect();
+        for id in orphans {
+            self.drop_cluster(&id);
+        }
+        // The routes run again and find no Gateway, but what they added is already gone with it.
+        for output in self.routes.values_mut() {
+            output.gateways.remove(name);
+        }
+        self.dirty.extend(self.dependencies.readers(&Dependency::Listeners(name.clone())).cloned());
+    }
+
+    fn run_route(&mut self, unit: &Unit, key: &ObjectKey) {
+        let output = self.run(unit, |reader, options| {
+            reader
+                .get::<HttpRoute>(&key.namespace, &key.name)
+                .map(|route| route::translate(reader, route, options))
+        });
+        let Some(output) = output else { return };
+        if output.is_none() {
+            self.forget(unit);
+        }
+        let exists = output.is_some();
+        let output = output.unwrap_or_default();
+        self.set_problems(unit, output.problems.clone());
+        let status = (!output.status.parents.is_empty()).then(|| Status::Route(output.status.clone()));
+        self.set_status(key.clone(), status);
+        let parents: BTreeSet<NamespacedName> = output.gateways.keys().cloned().collect();
+        if self.parents.get(key).is_none_or(|old| *old != parents) {
+            self.parents.insert(key.clone(), parents);
+            self.dirty.extend(self.dependencies.readers(&Dependency::Parents(key.clone())).cloned());
+        }
+        let old = self.routes.remove(key).unwrap_or_default();
+        self.replace_share(&old, &output);
+        if exists {
+            self.routes.insert(key.clone(), output);
+        } else {
+            self.parents.remove(key);
+        }
+    }
+
+    /// Takes what a route added to its Gateways away and adds what it adds now; touches only what differs.
+    fn replace_share(&mut self, old: &RouteOutput, new: &RouteOutput) {
+        let names: BTreeSet<&NamespacedName> = old.gateways.keys().chain(new.gateways.keys()).collect();
+        for name in names {
+            let (old, new) = (old.gateways.get(name), new.gateways.get(name));
+            if old == new {
+                continue;
+            }
+            let empty = route::GatewayShare::default();
+            let (old, new) = (old.unwrap_or(&empty), new.unwrap_or(&empty));
+            let Some(state) = self.gateways.get_mut(name) else { continue };
+            let touched = state.replace(old, new);
+            self.dirty_scopes.extend(touched.into_iter().map(|scope| (name.clone(), scope)));
+            if old.listeners != new.listeners {
+                self.changed.attached.insert(name.clone());
+            }
+            for id in new.clusters.difference(&old.clusters) {
+                self.add_cluster_user(name, id);
+            }
+            for id in old.clusters.difference(&new.clusters) {
+                self.remove_cluster_user(name, id);
+            }
+        }
+    }
+
+    fn add_cluster_user(&mut self, gateway: &NamespacedName, id: &ClusterId) {
+        let state = self.clusters.entry(id.clone()).or_insert_with(|| {
+            self.dirty.insert(Unit::Cluster(id.clone()));
+            if matches!(id.backend, BackendObject::Service(..)) {
+                self.dirty.insert(Unit::Endpoints(id.clone()));
+            }
+            ClusterState::default()
+        });
+        let users = state.users.entry(gateway.clone()).or_insert(0);
+        *users += 1;
+        if *users == 1 {
+            let resources: Vec<Arc<Resource>> = state.resources().cloned().collect();
+            for resource in resources {
+                self.set_resource(gateway, resource);
+            }
+        }
+    }
+
+    fn remove_cluster_user(&mut self, gateway: &NamespacedName, id: &ClusterId) {
+        let Some(state) = self.clusters.get_mut(id) else { return };
+        let Some(users) = state.users.get_mut(gateway) else { return };
+        *users -= 1;
+        if *users > 0 {
+            return;
+        }
+        state.users.remove(gateway);
+        let unused = state.users.is_empty();
+        for resource_type in [ResourceType::Cluster, ResourceType::ClusterLoadAssignment] {
+            self.remove_resource(gateway, (resource_type, id.name()));
+        }
+        if unused {
+            self.drop_cluster(id);
+        }
+    }
+
+    fn drop_cluster(&mut self, id: &ClusterId) {
+        self.clusters.remove(id);
+        for unit in [Unit::Cluster(id.clone()), Unit::Endpoints(id.clone())] {
+            self.dirty.remove(&unit);
+            self.forget(&unit);
+        }
+    }
+
+    fn run_cluster(&mut self, unit: &Unit, id: &ClusterId) {
+        let resource = self.run(unit, |reader, options| match &id.backend {
+            BackendObject::Service(name, _) => reader
+                .get::<Service>(&name.namespace, &name.name)
+                .map(|_| cluster::service_cluster(id, &options.system_ca_file)),
+            BackendObject::Static(name) => {
+                let backend =
+                    static_backend::parse(reader.get::<Backend>(&name.namespace, &name.name)?).ok()?;
+                Some(cluster::static_cluster(id, &backend, &options.system_ca_file))
+            }
+        });
+        if let Some(Some(resource)) = resource {
+            self.publish_cluster(id, |state| state.cluster = Some(Arc::clone(&resource)), &resource);
+        }
+    }
+
+    fn run_endpoints(&mut self, unit: &Unit, id: &ClusterId) {
+        let BackendObject::Service(name, port) = &id.backend else { return };
+        let output = self.run(unit, |reader, _| service::endpoints(reader, id, name, *port));
+        if let Some((resource, problems)) = output {
+            self.set_problems(unit, problems);
+            self.publish_cluster(id, |state| state.endpoints = Some(Arc::clone(&resource)), &resource);
+        }
+    }
+
+    fn publish_cluster(
+        &mut self,
+        id: &ClusterId,
+        keep: impl FnOnce(&mut ClusterState),
+        resource: &Arc<Resource>,
+    ) {
+        let Some(state) = self.clusters.get_mut(id) else { return };
+        keep(state);
+        let users: Vec<NamespacedName> = state.users.keys().cloned().collect();
+        for gateway in users {
+            self.set_resource(&gateway, Arc::clone(resource));
+        }
+    }
+
+    fn run_extension(&mut self, unit: &Unit, key: &ObjectKey) {
+        if let Some((status, problems)) = self.run(unit, |reader, _| extension::translate(reader, key)) {
+            self.set_problems(unit, problems);
+            if status.is_none() {
+                self.forget(unit);
+            }
+            self.set_status(key.clone(), status);
+        }
+    }
+
+    fn run_policy(&mut self, unit: &Unit, name: &NamespacedName) {
+        let output = self.run(unit, |reader, options| policy::status::translate(reader, name, options));
+        if let Some((status, problems)) = output {
+            self.set_problems(unit, problems);
+            if self.store.policy(name).is_none() {
+                self.forget(unit);
+            }
+            let key = ObjectKey::new(Kind::TrafficPolicy, &name.namespace, &name.name);
+            self.set_status(key, status.map(Status::Policy));
+        }
+    }
+
+    fn build_scope(&mut self, gateway: &NamespacedName, id: &ScopeId) {
+        let (Some(state), Some(model)) = (self.gateways.get(gateway), self.models.get(gateway)) else {
+            return;
+        };
+        match state.scope(id, model) {
+            Some(hosts) => {
+                let resource = envoy::scope::scope(id, hosts);
+                self.set_resource(gateway, resource);
+            }
+            None => self.remove_resource(gateway, (ResourceType::ScopedRouteConfiguration, id.name())),
+        }
+    }
+}
