@@ -122,7 +122,13 @@ impl Backend {
 
     /// The number of requests whose path and query contain `part`.
     pub fn count(&self, part: &str) -> usize {
-        self.inner.log.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|it| it.path.contains(part)).count()
+        self.inner
+            .log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .filter(|it| it.path.contains(part))
+            .count()
     }
 }
 

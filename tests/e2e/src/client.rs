@@ -143,7 +143,8 @@ pub struct Connection {
 
 impl Connection {
     async fn open(address: SocketAddr, protocol: Protocol, tls: Option<&ClientTls>) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        let stream =
+            TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
         let Some(tls) = tls else { return Self::handshake(stream, protocol, None).await };
         let alpn: &[u8] = match protocol {
@@ -198,8 +199,9 @@ impl Connection {
             };
             Answer::read(response).await
         };
-        let mut answer =
-            tokio::time::timeout(TIMEOUT, exchange).await.with_context(|| format!("no answer within {TIMEOUT:?}"))??;
+        let mut answer = tokio::time::timeout(TIMEOUT, exchange)
+            .await
+            .with_context(|| format!("no answer within {TIMEOUT:?}"))??;
         answer.peer_certificate.clone_from(&self.peer_certificate);
         Ok(answer)
     }
@@ -251,8 +253,12 @@ impl Answer {
 
     /// All values of a header joined by `,`, or `None` when it is absent.
     pub fn header(&self, name: &str) -> Option<String> {
-        let values: Vec<_> =
-            self.headers.get_all(name).iter().map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned()).collect();
+        let values: Vec<_> = self
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned())
+            .collect();
         (!values.is_empty()).then(|| values.join(","))
     }
 

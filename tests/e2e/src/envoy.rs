@@ -23,11 +23,14 @@ fn search() -> anyhow::Result<PathBuf> {
         return Ok(PathBuf::from(path));
     }
     let directories = std::env::var_os("PATH").unwrap_or_default();
-    if let Some(found) = std::env::split_paths(&directories).map(|it| it.join("envoy")).find(|it| it.is_file()) {
+    if let Some(found) =
+        std::env::split_paths(&directories).map(|it| it.join("envoy")).find(|it| it.is_file())
+    {
         return Ok(found);
     }
     let script = crate::postern::repository().join("hack/envoy.sh");
-    let output = Command::new(&script).output().with_context(|| format!("cannot run {}", script.display()))?;
+    let output =
+        Command::new(&script).output().with_context(|| format!("cannot run {}", script.display()))?;
     if !output.status.success() {
         bail!("{} failed: {}", script.display(), String::from_utf8_lossy(&output.stderr));
     }
@@ -120,7 +123,9 @@ impl Envoy {
         let filter: String = filter
             .bytes()
             .map(|byte| match byte {
-                byte if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) => char::from(byte).to_string(),
+                byte if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) => {
+                    char::from(byte).to_string()
+                }
                 byte => format!("%{byte:02X}"),
             })
             .collect();
@@ -199,6 +204,11 @@ fn bootstrap(node: &str, xds: SocketAddr) -> Value {
             "cds_config": ads,
             "lds_config": ads,
         },
+        // As the shipped bootstrap does: the default refuses common regular expressions.
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": {
+            "re2.max_program_size.error_level": 10_000,
+            "re2.max_program_size.warn_level": 10_000,
+        }}]},
         "static_resources": {
             "clusters": [{
                 "name": "xds",

@@ -36,5 +36,5 @@ pub use postern::{Finished, Postern, postern_binary};
 pub use proxy::CountingProxy;
 pub use tls::{Authority, Certificate, ClientTls};
 pub use wait::{PATIENCE, until};
-pub use world::{Want, World};
+pub use world::{Want, World, expect, read_object};
 pub use yaml::{Vars, gateway, http_route, service, static_backend, tls_secret, traffic_policy};

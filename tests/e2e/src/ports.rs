@@ -35,7 +35,9 @@ impl Port {
             let number = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
             let number = u16::try_from(number).expect("the range is below 65536");
             let path = directory.join(number.to_string());
-            let Ok(lock) = OpenOptions::new().create(true).truncate(false).write(true).open(&path) else { continue };
+            let Ok(lock) = OpenOptions::new().create(true).truncate(false).write(true).open(&path) else {
+                continue;
+            };
             if lock.try_lock().is_err() {
                 continue;
             }

@@ -23,7 +23,9 @@ pub fn postern_binary() -> PathBuf {
                 return PathBuf::from(path);
             }
             let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-            command.args(["build", "--quiet", "--package", "postern", "--bin", "postern"]).current_dir(repository());
+            command
+                .args(["build", "--quiet", "--package", "postern", "--bin", "postern"])
+                .current_dir(repository());
             // `<target>/<profile>/deps/<test>`
             let test = std::env::current_exe().expect("the path of the test");
             let profile = test.ancestors().nth(2).expect("a test lies in the target directory");
@@ -148,7 +150,9 @@ impl Drop for Postern {
             // SIGKILL would leave the Envoys that it started: give it the chance to end them.
             signal(self.child.id(), "TERM");
             let begin = std::time::Instant::now();
-            while matches!(self.child.try_wait(), Ok(None)) && begin.elapsed() < std::time::Duration::from_secs(5) {
+            while matches!(self.child.try_wait(), Ok(None))
+                && begin.elapsed() < std::time::Duration::from_secs(5)
+            {
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
         }

@@ -50,7 +50,12 @@ impl Drop for CountingProxy {
     }
 }
 
-async fn run(listener: TcpListener, target: SocketAddr, from_server: Arc<AtomicU64>, connections: Arc<AtomicU64>) {
+async fn run(
+    listener: TcpListener,
+    target: SocketAddr,
+    from_server: Arc<AtomicU64>,
+    connections: Arc<AtomicU64>,
+) {
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {

@@ -58,7 +58,8 @@ impl Authority {
 
 impl Certificate {
     pub(crate) fn server_config(&self) -> ServerConfig {
-        let chain = CertificateDer::pem_slice_iter(self.pem.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
+        let chain =
+            CertificateDer::pem_slice_iter(self.pem.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
         let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).unwrap();
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -101,7 +102,8 @@ impl ClientTls {
     }
 
     pub(crate) fn config(&self, alpn: &[u8]) -> ClientConfig {
-        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let builder =
+            ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
         let mut config = match &self.roots {
             Some(roots) => builder.with_root_certificates(Arc::clone(roots)).with_no_client_auth(),
             None => builder

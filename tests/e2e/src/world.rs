@@ -1,13 +1,11 @@
 //! The product in miniature: translator, xDS server, one real Envoy for each Gateway.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postern_translator::{
-    Change, Kind, Object, ObjectKey, Options, ResourceChange, Translator, Update,
-};
+use postern_translator::{Change, Kind, Object, ObjectKey, Options, ResourceChange, Translator, Update};
 use postern_xds::{Event, EventKind, Hub, Resource, ResourceType, Server, Snapshot};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -56,6 +54,7 @@ pub struct World {
     xds: SocketAddr,
     server: JoinHandle<()>,
     vars: Vars,
+    authority: Authority,
     directory: Option<TempDir>,
 }
 
@@ -70,10 +69,19 @@ impl World {
         let server = tokio::spawn(async move {
             server.serve_tcp(listener, std::future::pending()).await.expect("the xDS server runs");
         });
+        let directory = tempfile::Builder::new().prefix("postern-e2e-").tempdir().expect("a directory");
+        let authority = Authority::new("the system's");
+        let roots = directory.path().join("roots.pem");
+        std::fs::write(&roots, authority.pem()).expect("write the roots");
+        let options = Options {
+            listen_address: Ipv4Addr::LOCALHOST.into(),
+            system_ca_file: roots.to_string_lossy().into_owned(),
+            ..Options::default()
+        };
         Self {
             envoys: BTreeMap::new(),
             backends: BTreeMap::new(),
-            translator: Translator::new(Options::default()),
+            translator: Translator::new(options),
             snapshots: BTreeMap::new(),
             hub,
             events,
@@ -81,7 +89,8 @@ impl World {
             xds,
             server,
             vars: Vars::default(),
-            directory: Some(tempfile::Builder::new().prefix("postern-e2e-").tempdir().expect("a directory")),
+            authority,
+            directory: Some(directory),
         }
     }
 
@@ -111,6 +120,11 @@ impl World {
         let certificate = Authority::new("test").issue(names);
         self.apply(&tls_secret("default", name, &certificate)).await;
         certificate
+    }
+
+    /// The certificate authority that Envoy trusts as the system's.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// The backend of this name.
@@ -205,7 +219,8 @@ impl World {
         loop {
             self.read_events();
             // What Envoy does not ask for it cannot accept: of types by name only known names count.
-            let by_name = |kind: ResourceType| !matches!(kind, ResourceType::Cluster | ResourceType::Listener);
+            let by_name =
+                |kind: ResourceType| !matches!(kind, ResourceType::Cluster | ResourceType::Listener);
             let missing: Vec<_> = waits
                 .iter()
                 .filter(|(key, version)| match (self.accepted.get(*key), version) {
@@ -215,7 +230,9 @@ impl World {
                     (None, None) => false,
                 })
                 .collect();
-            let in_sync = |node: &String| self.hub.connections().iter().any(|it| &*it.node == node.as_str() && it.in_sync);
+            let in_sync = |node: &String| {
+                self.hub.connections().iter().any(|it| &*it.node == node.as_str() && it.in_sync)
+            };
             let late: Vec<_> = self.envoys.keys().filter(|node| !in_sync(node)).collect();
             if missing.is_empty() && late.is_empty() {
                 return;
@@ -257,19 +274,12 @@ impl World {
 
     /// Repeats `call` until it leads to what is wanted, and returns that answer.
     pub async fn expect(&self, call: Call, want: Want) -> Answer {
-        self.expect_that(call, &format!("{want:?}"), move |answer| want.holds(answer)).await
+        expect(&call, want).await
     }
 
     /// Repeats `call` until `holds` says yes, and returns that answer.
     pub async fn expect_that(&self, call: Call, what: &str, holds: impl Fn(&Answer) -> bool) -> Answer {
-        until(&format!("{what} for {call}"), || async {
-            let answer = call.send().await.map_err(|error| format!("{error:#}"))?;
-            if holds(&answer) {
-                return Ok(answer);
-            }
-            Err(format!("{} {:?} {:?}", answer.status, answer.headers, answer.text()))
-        })
-        .await
+        expect_that(&call, what, holds).await
     }
 
     /// The status of an object in JSON; `null` when it has none.
@@ -301,7 +311,9 @@ impl World {
         let status = self.status("Gateway", "default", gateway);
         let listeners = status["listeners"].as_array().cloned().unwrap_or_default();
         let found = listeners.iter().find(|it| it["name"] == listener);
-        found.and_then(|it| it["attachedRoutes"].as_u64()).unwrap_or_else(|| panic!("no count of {listener}: {status}"))
+        found
+            .and_then(|it| it["attachedRoutes"].as_u64())
+            .unwrap_or_else(|| panic!("no count of {listener}: {status}"))
     }
 
     /// Every problem of the present objects, one per line: object, field, message and remedy.
@@ -371,6 +383,27 @@ impl Drop for World {
     }
 }
 
+/// Repeats `call` until it leads to what is wanted, and returns that answer.
+pub async fn expect(call: &Call, want: Want) -> Answer {
+    expect_that(call, &format!("{want:?}"), move |answer| want.holds(answer)).await
+}
+
+async fn expect_that(call: &Call, what: &str, holds: impl Fn(&Answer) -> bool) -> Answer {
+    until(&format!("{what} for {call}"), || async {
+        let answer = call.send().await.map_err(|error| format!("{error:#}"))?;
+        if holds(&answer) {
+            return Ok(answer);
+        }
+        Err(format!("{} {:?} {:?}", answer.status, answer.headers, answer.text()))
+    })
+    .await
+}
+
+/// Reads one document.
+pub fn read_object(yaml: &str) -> Object {
+    objects(yaml).remove(0)
+}
+
 /// Reads every document of a YAML text.
 pub(crate) fn objects(yaml: &str) -> Vec<Object> {
     serde_yaml::Deserializer::from_str(yaml)
@@ -409,7 +442,9 @@ fn to_xds(change: &ResourceChange) -> postern_xds::Change {
 
 fn assert_conditions(object: &str, status: &Value, listener: Option<&str>, wanted: &[&str]) {
     let holders: Vec<&Value> = match listener {
-        Some(name) => status["listeners"].as_array().into_iter().flatten().filter(|it| it["name"] == name).collect(),
+        Some(name) => {
+            status["listeners"].as_array().into_iter().flatten().filter(|it| it["name"] == name).collect()
+        }
         None => ["parents", "ancestors"]
             .iter()
             .filter_map(|it| status[*it].as_array())
@@ -417,11 +452,15 @@ fn assert_conditions(object: &str, status: &Value, listener: Option<&str>, wante
             .chain(std::iter::once(status))
             .collect(),
     };
-    let conditions: Vec<_> =
-        holders.iter().filter_map(|it| it["conditions"].as_array()).flatten().map(|it| {
+    let conditions: Vec<_> = holders
+        .iter()
+        .filter_map(|it| it["conditions"].as_array())
+        .flatten()
+        .map(|it| {
             let of = |field: &str| it[field].as_str().unwrap_or_default().to_owned();
             (of("type"), of("status"), of("reason"))
-        }).collect();
+        })
+        .collect();
     for wanted_text in wanted {
         let (kind, rest) = wanted_text.split_once('=').expect("Type=Status Reason");
         let (value, reason) = rest.split_once(' ').expect("Type=Status Reason");

@@ -47,7 +47,11 @@ async fn world() -> World {
 }
 
 fn preflight(world: &mut World, path: &str, origin: &str, method: &str) -> Call {
-    world.call("example.org", path).method("OPTIONS").header("origin", origin).header("access-control-request-method", method)
+    world
+        .call("example.org", path)
+        .method("OPTIONS")
+        .header("origin", origin)
+        .header("access-control-request-method", method)
 }
 
 fn list(answer: &Answer, name: &str) -> BTreeSet<String> {
@@ -66,8 +70,10 @@ fn origin(answer: &Answer) -> Option<String> {
 #[tokio::test]
 async fn preflights_of_known_origins() {
     let mut world = world().await;
-    for from in ["https://www.foo.com", "https://www.bar.com", "https://a.b.bar.com", "http://port.com:8080"] {
-        let call = preflight(&mut world, "/exact/x", from, "GET").header("access-control-request-headers", "x-header-1, x-header-2");
+    for from in ["https://www.foo.com", "https://www.bar.com", "https://a.b.bar.com", "http://port.com:8080"]
+    {
+        let call = preflight(&mut world, "/exact/x", from, "GET")
+            .header("access-control-request-headers", "x-header-1, x-header-2");
         let answer = call.send().await.unwrap();
         assert!(matches!(answer.status, 200 | 204), "{from}: {answer:?}");
         assert_eq!(origin(&answer).as_deref(), Some(from));
@@ -79,16 +85,29 @@ async fn preflights_of_known_origins() {
         assert_eq!(answer.backend(), "", "the gateway answers a preflight itself");
     }
     let answer = preflight(&mut world, "/methods", "https://www.foo.com", "POST").send().await.unwrap();
-    assert!(matches!(answer.header("access-control-allow-methods").as_deref(), Some("POST" | "*")), "{answer:?}");
+    assert!(
+        matches!(answer.header("access-control-allow-methods").as_deref(), Some("POST" | "*")),
+        "{answer:?}"
+    );
     assert_eq!(answer.header("access-control-allow-credentials"), None);
-    assert_eq!(answer.header("access-control-max-age").as_deref(), Some("5"), "the default of the specification");
+    assert_eq!(
+        answer.header("access-control-max-age").as_deref(),
+        Some("5"),
+        "the default of the specification"
+    );
 }
 
 #[tokio::test]
 async fn preflights_of_strangers_get_no_permission() {
     let mut world = world().await;
-    for from in ["https://foobar.com", "https://bar.com", "http://www.foo.com", "https://www.foo.com:444", "https://www.foo.com.evil.com", "https://wwwxfoo.com"]
-    {
+    for from in [
+        "https://foobar.com",
+        "https://bar.com",
+        "http://www.foo.com",
+        "https://www.foo.com:444",
+        "https://www.foo.com.evil.com",
+        "https://wwwxfoo.com",
+    ] {
         let answer = preflight(&mut world, "/exact", from, "GET").send().await.unwrap();
         assert!(matches!(answer.status, 200 | 204 | 403), "{from}: {answer:?}");
         assert_eq!(origin(&answer), None, "{from}");
@@ -117,12 +136,18 @@ async fn wildcard_origin() {
     let mut world = world().await;
     for from in ["https://foobar.com", "https://foobar.com:12345"] {
         let answer = preflight(&mut world, "/any", from, "PUT").send().await.unwrap();
-        assert!(matches!(origin(&answer).as_deref(), Some("*")) || origin(&answer).as_deref() == Some(from), "{answer:?}");
+        assert!(
+            matches!(origin(&answer).as_deref(), Some("*")) || origin(&answer).as_deref() == Some(from),
+            "{answer:?}"
+        );
         assert_eq!(answer.header("access-control-allow-methods").as_deref(), Some("PUT"));
         assert_eq!(answer.header("access-control-allow-credentials"), None);
         let call = world.call("example.org", "/any").method("PUT").header("origin", from);
         let answer = world.expect(call, Want::Backend("v1")).await;
-        assert!(matches!(origin(&answer).as_deref(), Some("*")) || origin(&answer).as_deref() == Some(from), "{answer:?}");
+        assert!(
+            matches!(origin(&answer).as_deref(), Some("*")) || origin(&answer).as_deref() == Some(from),
+            "{answer:?}"
+        );
     }
 }
 

@@ -20,7 +20,9 @@ fn rule(path: &str, filter: &str) -> String {
 }
 
 fn extension(name: &str) -> String {
-    format!("{{type: ExtensionRef, extensionRef: {{group: gateway.kgateway.dev, kind: DirectResponse, name: {name}}}}}")
+    format!(
+        "{{type: ExtensionRef, extensionRef: {{group: gateway.kgateway.dev, kind: DirectResponse, name: {name}}}}}"
+    )
 }
 
 #[tokio::test]
@@ -34,15 +36,24 @@ async fn direct_responses() {
                 direct_response("gone", "{status: 410}"),
                 http_route(
                     "direct",
-                    &["rules:\n".to_owned(), rule("/teapot", &extension("teapot")), rule("/gone", &extension("gone")), rule("/later", &extension("later"))]
-                        .concat(),
+                    &[
+                        "rules:\n".to_owned(),
+                        rule("/teapot", &extension("teapot")),
+                        rule("/gone", &extension("gone")),
+                        rule("/later", &extension("later")),
+                    ]
+                    .concat(),
                 ),
             ]
             .concat(),
         )
         .await;
     let call = world.call("example.org", "/teapot");
-    world.expect_that(call.clone(), "418 with the body", |it| it.status == 418 && it.text() == "short and % stout").await;
+    world
+        .expect_that(call.clone(), "418 with the body", |it| {
+            it.status == 418 && it.text() == "short and % stout"
+        })
+        .await;
     let gone = world.call("example.org", "/gone");
     world.expect(gone, Want::Status(410)).await;
     // An object that does not exist yet fails its own rule, and works as soon as it comes.
@@ -64,7 +75,10 @@ async fn unknown_filters_fail_their_own_rule_only() {
             &[
                 "rules:\n".to_owned(),
                 rule("/type", "{type: FromTheFuture}"),
-                rule("/kind", "{type: ExtensionRef, extensionRef: {group: example.com, kind: Unknown, name: x}}"),
+                rule(
+                    "/kind",
+                    "{type: ExtensionRef, extensionRef: {group: example.com, kind: Unknown, name: x}}",
+                ),
                 // A catch-all: a broken rule must not fall through to it.
                 "- {matches: [{path: {value: /}}], backendRefs: [{name: v1, port: 8080}]}\n".to_owned(),
             ]

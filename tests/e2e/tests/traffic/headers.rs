@@ -52,7 +52,11 @@ rules:
 
     let percent = call(&mut world, "/percent");
     let seen = world.expect(percent, Want::Backend("v1")).await.seen().unwrap();
-    assert_eq!(seen.header("x-percent").as_deref(), Some("100% %REQ(x-secret)% %%"), "values are text, not formats");
+    assert_eq!(
+        seen.header("x-percent").as_deref(),
+        Some("100% %REQ(x-secret)% %%"),
+        "values are text, not formats"
+    );
 }
 
 #[tokio::test]

@@ -46,7 +46,13 @@ async fn exact_and_wildcard_hosts() {
     for (host, want) in rows {
         // A port in Host or :authority never matters, whichever it is; nor does upper case.
         let upper = host.to_uppercase();
-        for host in [host.to_owned(), format!("{host}:{port}"), format!("{host}:1234"), upper.clone(), format!("{upper}:80")] {
+        for host in [
+            host.to_owned(),
+            format!("{host}:{port}"),
+            format!("{host}:1234"),
+            upper.clone(),
+            format!("{upper}:80"),
+        ] {
             let call = world.call(&host, "/x");
             world.expect(call.clone(), want).await;
             world.expect(call.h2(), want).await;
@@ -127,7 +133,10 @@ async fn listeners_of_one_port_are_isolated() {
         }
     }
     for listener in ["empty", "wide", "deep", "exact"] {
-        world.assert_status(&format!("Gateway/gw/{listener}"), &["Accepted=True Accepted", "Programmed=True Programmed"]);
+        world.assert_status(
+            &format!("Gateway/gw/{listener}"),
+            &["Accepted=True Accepted", "Programmed=True Programmed"],
+        );
         assert_eq!(world.attached_routes("gw", listener), 1);
     }
 }
@@ -176,8 +185,20 @@ async fn only_the_intersection_with_the_listener_is_served() {
   - {name: three, port: ${PORT}, protocol: HTTP, hostname: '*.anotherwildcard.io'}
 ",
                 ),
-                route("s1", "", "[non.matching.com, '*.nonmatchingwildcard.io', very.specific.com]", "/s1", "v1"),
-                route("s2", "", "[non.matching.com, wildcard.io, foo.wildcard.io, bar.wildcard.io, foo.bar.wildcard.io]", "/s2", "v2"),
+                route(
+                    "s1",
+                    "",
+                    "[non.matching.com, '*.nonmatchingwildcard.io', very.specific.com]",
+                    "/s1",
+                    "v1",
+                ),
+                route(
+                    "s2",
+                    "",
+                    "[non.matching.com, wildcard.io, foo.wildcard.io, bar.wildcard.io, foo.bar.wildcard.io]",
+                    "/s2",
+                    "v2",
+                ),
                 route("s3", "", "[non.matching.com, '*.specific.com']", "/s3", "v3"),
                 route("s4", "", "['*.anotherwildcard.io']", "/s4", "v1"),
                 route("s5", "", "[specific.but.wrong.com, wildcard.io]", "/s5", "v2"),
@@ -221,7 +242,11 @@ async fn own_hostnames_decide_between_routes_of_one_intersection() {
         [("abc.example.com", "*.example.com", "abc.example.com"), ("*.example.com", "*.com", "*.example.com")]
     {
         let mut world = World::with_backends(&["v1", "v2"]).await;
-        world.apply(&gateway(&format!("  - {{name: one, port: ${{PORT}}, protocol: HTTP, hostname: '{listener}'}}"))).await;
+        world
+            .apply(&gateway(&format!(
+                "  - {{name: one, port: ${{PORT}}, protocol: HTTP, hostname: '{listener}'}}"
+            )))
+            .await;
         let dated = |name: &str, day: u8, host: &str, rule: &str| {
             format!(
                 "apiVersion: gateway.networking.k8s.io/v1

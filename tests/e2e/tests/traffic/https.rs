@@ -28,8 +28,11 @@ async fn fails(call: &Call) {
 async fn each_server_name_gets_its_certificate() {
     let mut world = World::with_backends(&["v1"]).await;
     let authority = Authority::new("test");
-    let (exact, wild, rest) =
-        (authority.issue(&["a.example.org"]), authority.issue(&["*.example.org"]), authority.issue(&["rest.example.com"]));
+    let (exact, wild, rest) = (
+        authority.issue(&["a.example.org"]),
+        authority.issue(&["*.example.org"]),
+        authority.issue(&["rest.example.com"]),
+    );
     world
         .apply(
             &[
@@ -183,11 +186,18 @@ async fn misdirected_requests() {
         let call = |host: &str| Call::get(port, host, "/").tls(tls.clone());
         let mut connection = call("example.org").connect().await.unwrap();
         for (host, status) in hosts.into_iter().zip(row) {
-            assert_eq!(connection.send(&call(host)).await.unwrap().status, status, "server name {sni:?}, host {host}");
+            assert_eq!(
+                connection.send(&call(host)).await.unwrap().status,
+                status,
+                "server name {sni:?}, host {host}"
+            );
         }
     }
     for listener in ["https", "second", "wild", "fourth"] {
-        world.assert_status(&format!("Gateway/gw/{listener}"), &["Accepted=True Accepted", "OverlappingTLSConfig=True *"]);
+        world.assert_status(
+            &format!("Gateway/gw/{listener}"),
+            &["Accepted=True Accepted", "OverlappingTLSConfig=True *"],
+        );
     }
 }
 
@@ -232,7 +242,9 @@ async fn certificates_rotate_without_touching_the_listener() {
         .apply(
             &[
                 tls_secret("default", "cert", &old),
-                gateway("  - {name: one, port: ${PORT}, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}"),
+                gateway(
+                    "  - {name: one, port: ${PORT}, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}",
+                ),
                 http_route("all", "rules: [{backendRefs: [{name: v1, port: 8080}]}]"),
             ]
             .concat(),
@@ -243,10 +255,15 @@ async fn certificates_rotate_without_touching_the_listener() {
     assert_eq!(answer.peer_certificate.as_deref(), Some(old.der.as_slice()));
     let mut kept = call.connect().await.unwrap();
     kept.send(&call).await.unwrap();
-    let listeners = r"listener_manager\.(listener_added|listener_modified|listener_removed|listener_in_place_updated)$";
+    let listeners =
+        r"listener_manager\.(listener_added|listener_modified|listener_removed|listener_in_place_updated)$";
     let before = world.envoy("gw").stats(listeners).await;
     world.apply(&tls_secret("default", "cert", &new)).await;
-    world.expect_that(call.clone(), "the new certificate", |it| it.peer_certificate.as_deref() == Some(new.der.as_slice())).await;
+    world
+        .expect_that(call.clone(), "the new certificate", |it| {
+            it.peer_certificate.as_deref() == Some(new.der.as_slice())
+        })
+        .await;
     assert_eq!(world.envoy("gw").stats(listeners).await, before);
     assert_eq!(kept.send(&call).await.unwrap().status, 200, "kept connections live on");
 }
@@ -285,14 +302,24 @@ async fn a_broken_certificate_stops_only_its_listener() {
     let plain = world.call_on("PORT_PLAIN", "good.example.org", "/");
     world.expect(plain.clone(), Want::Backend("v1")).await;
     world.assert_status("Gateway/gw/good", &["ResolvedRefs=True ResolvedRefs", "Programmed=True Programmed"]);
-    for (listener, host) in [("garbage", "bad.example.org"), ("foreign", "key.example.org"), ("missing", "missing.example.org")] {
-        world.assert_status(&format!("Gateway/gw/{listener}"), &["ResolvedRefs=False InvalidCertificateRef", "Programmed=False Invalid"]);
+    for (listener, host) in
+        [("garbage", "bad.example.org"), ("foreign", "key.example.org"), ("missing", "missing.example.org")]
+    {
+        world.assert_status(
+            &format!("Gateway/gw/{listener}"),
+            &["ResolvedRefs=False InvalidCertificateRef", "Programmed=False Invalid"],
+        );
         let call = world.call(host, "/").tls(ClientTls::any(host));
         fails(&call).await;
     }
     // The secret comes, or is repaired: the listener works.
     let repaired = authority.issue(&["missing.example.org", "bad.example.org"]);
-    world.apply(&[tls_secret("default", "missing", &repaired), tls_secret("default", "garbage", &repaired)].concat()).await;
+    world
+        .apply(
+            &[tls_secret("default", "missing", &repaired), tls_secret("default", "garbage", &repaired)]
+                .concat(),
+        )
+        .await;
     for host in ["missing.example.org", "bad.example.org"] {
         let call = world.call(host, "/").tls(ClientTls::trusting(host, &authority));
         world.expect(call, Want::Backend("v1")).await;

@@ -197,8 +197,16 @@ rules:
 ",
         ))
         .await;
-    for path in ["/exact?q=x", "/longer/b?q=x", "/method?q=x", "/headers?q=x&r=x&s=x", "/query?q=x&r=x", "/first", "/deep/er", "/"]
-    {
+    for path in [
+        "/exact?q=x",
+        "/longer/b?q=x",
+        "/method?q=x",
+        "/headers?q=x&r=x&s=x",
+        "/query?q=x&r=x",
+        "/first",
+        "/deep/er",
+        "/",
+    ] {
         let call = call(&mut world, path).header("a", "x").header("b", "x").header("c", "x");
         world.expect(call, Want::Backend("winner")).await;
     }

@@ -98,5 +98,6 @@ rules:
         async move { if count > 0 { Ok(()) } else { Err("nothing came".to_owned()) } }
     })
     .await;
-    world.assert_status("HTTPRoute/mirror", &["Accepted=True Accepted", "ResolvedRefs=False BackendNotFound"]);
+    world
+        .assert_status("HTTPRoute/mirror", &["Accepted=True Accepted", "ResolvedRefs=False BackendNotFound"]);
 }

@@ -33,10 +33,15 @@ async fn world() -> World {
 
 /// What the four kinds of requests carry in `x-level`.
 async fn levels(world: &mut World, want: [Option<&str>; 4]) {
-    let places = [("PORT_ONE", "/named"), ("PORT_ONE", "/other"), ("PORT_TWO", "/named"), ("PORT_TWO", "/other")];
+    let places =
+        [("PORT_ONE", "/named"), ("PORT_ONE", "/other"), ("PORT_TWO", "/named"), ("PORT_TWO", "/other")];
     for ((port, path), want) in places.into_iter().zip(want) {
         let call = world.call_on(port, "example.org", path);
-        world.expect_that(call, &format!("x-level {want:?}"), |it| it.status == 200 && it.header("x-level").as_deref() == want).await;
+        world
+            .expect_that(call, &format!("x-level {want:?}"), |it| {
+                it.status == 200 && it.header("x-level").as_deref() == want
+            })
+            .await;
     }
 }
 
@@ -55,7 +60,8 @@ async fn the_more_specific_level_wins() {
     world.assert_status("TrafficPolicy/rule", &["Accepted=True *", "Attached=* Attached"]);
     // Everything that the other two say is said more specifically everywhere.
     for policy in ["gateway", "listener"] {
-        world.assert_status(&format!("TrafficPolicy/{policy}"), &["Accepted=True *", "Attached=* Overridden"]);
+        world
+            .assert_status(&format!("TrafficPolicy/{policy}"), &["Accepted=True *", "Attached=* Overridden"]);
         let status = world.status("TrafficPolicy", "default", policy).to_string();
         assert!(status.contains("default/route"), "the winner is named: {status}");
     }
@@ -91,7 +97,9 @@ async fn levels_merge_field_by_field() {
         )
         .await;
     let call = world.call_on("PORT_ONE", "example.org", "/other");
-    let answer = world.expect_that(call, "the route's header", |it| it.header("x-level").as_deref() == Some("route")).await;
+    let answer = world
+        .expect_that(call, "the route's header", |it| it.header("x-level").as_deref() == Some("route"))
+        .await;
     assert_eq!(answer.seen().unwrap().header("x-request").as_deref(), Some("gateway"));
     world.assert_status("TrafficPolicy/gateway", &["Accepted=True *", "Attached=* Merged"]);
     world.assert_status("TrafficPolicy/route", &["Accepted=True *", "Attached=* Attached"]);
@@ -110,7 +118,9 @@ spec: {{targetRefs: [{{kind: HTTPRoute, name: r}}], responseHeaderModifier: {{se
 "
         )
     };
-    world.apply(&[dated("a-young", "2026-01-02T00:00:00Z"), dated("b-old", "2026-01-01T00:00:00Z")].concat()).await;
+    world
+        .apply(&[dated("a-young", "2026-01-02T00:00:00Z"), dated("b-old", "2026-01-01T00:00:00Z")].concat())
+        .await;
     levels(&mut world, [Some("b-old"); 4]).await;
     world.assert_status("TrafficPolicy/b-old", &["Accepted=True *", "Attached=* Attached"]);
     world.assert_status("TrafficPolicy/a-young", &["Attached=* Overridden"]);
@@ -128,8 +138,14 @@ async fn a_broken_policy_is_left_out_and_says_why() {
         .apply(
             &[
                 traffic_policy("fine", &marks(TO_GATEWAY, "fine")),
-                traffic_policy("broken", &format!("{TO_ROUTE}responseHeaderModifier: {{set: [{{name: 'bad name', value: x}}]}}\n")),
-                traffic_policy("lost", "targetRefs: [{kind: HTTPRoute, name: nowhere}]\ntimeout: {request: 1s}\n"),
+                traffic_policy(
+                    "broken",
+                    &format!("{TO_ROUTE}responseHeaderModifier: {{set: [{{name: 'bad name', value: x}}]}}\n"),
+                ),
+                traffic_policy(
+                    "lost",
+                    "targetRefs: [{kind: HTTPRoute, name: nowhere}]\ntimeout: {request: 1s}\n",
+                ),
             ]
             .concat(),
         )
@@ -164,7 +180,10 @@ async fn timeouts_and_retries() {
     world
         .apply(
             &[
-                http_route("flaky", "rules: [{matches: [{path: {value: /flaky}}], backendRefs: [{name: flaky, port: 8080}]}]"),
+                http_route(
+                    "flaky",
+                    "rules: [{matches: [{path: {value: /flaky}}], backendRefs: [{name: flaky, port: 8080}]}]",
+                ),
                 traffic_policy(
                     "policy",
                     "targetRefs: [{kind: HTTPRoute, name: flaky}]
@@ -223,7 +242,9 @@ async fn cors() {
         assert_eq!(answer.header("access-control-max-age").as_deref(), Some("60"));
         assert_eq!(answer.header("access-control-allow-credentials").as_deref(), Some("true"));
     }
-    for origin in ["https://a.example.evil", "http://b.example.com", "https://c.example", "https://c1xexample"] {
+    for origin in
+        ["https://a.example.evil", "http://b.example.com", "https://c.example", "https://c1xexample"]
+    {
         let answer = preflight(&mut world, origin).send().await.unwrap();
         assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
     }

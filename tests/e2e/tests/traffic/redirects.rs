@@ -69,7 +69,9 @@ async fn every_part_of_the_target() {
     // The port of Host is the client's view; the target's is ours.
     let call = world.call("example.org:9999", "/https/x");
     world
-        .expect_that(call, "the scheme's port", |it| it.header("location").as_deref() == Some("https://example.org/https/x"))
+        .expect_that(call, "the scheme's port", |it| {
+            it.header("location").as_deref() == Some("https://example.org/https/x")
+        })
         .await;
 }
 

@@ -48,7 +48,12 @@ async fn a_grant_opens_a_service_and_its_end_closes_it() {
                 NAMESPACES.to_owned(),
                 service("apps", "away", "", &[away.address()]),
                 route("default", "r", "/", "{name: away, namespace: apps, port: 8080}"),
-                route("default", "half", "/half", "{name: away, namespace: apps, port: 8080, weight: 0}, {name: v1, port: 8080}"),
+                route(
+                    "default",
+                    "half",
+                    "/half",
+                    "{name: away, namespace: apps, port: 8080, weight: 0}, {name: v1, port: 8080}",
+                ),
             ]
             .concat(),
         )
@@ -62,8 +67,14 @@ async fn a_grant_opens_a_service_and_its_end_closes_it() {
 
     // Grants that miss by one part are none.
     for (wrong_from, wrong_to) in [
-        ("{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: others}", "{group: '', kind: Service}"),
-        ("{group: gateway.networking.k8s.io, kind: GRPCRoute, namespace: default}", "{group: '', kind: Service}"),
+        (
+            "{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: others}",
+            "{group: '', kind: Service}",
+        ),
+        (
+            "{group: gateway.networking.k8s.io, kind: GRPCRoute, namespace: default}",
+            "{group: '', kind: Service}",
+        ),
         (FROM, "{group: '', kind: Secret}"),
         (FROM, "{group: '', kind: Service, name: other}"),
     ] {
@@ -113,7 +124,8 @@ async fn a_grant_opens_a_certificate_and_its_end_closes_it() {
     let from = "{group: gateway.networking.k8s.io, kind: Gateway, namespace: default}";
     world.apply(&grant("grant", "apps", from, "{group: '', kind: Secret, name: cert}")).await;
     world.expect(tls.clone(), Want::Backend("v1")).await;
-    world.assert_status("Gateway/gw/https", &["ResolvedRefs=True ResolvedRefs", "Programmed=True Programmed"]);
+    world
+        .assert_status("Gateway/gw/https", &["ResolvedRefs=True ResolvedRefs", "Programmed=True Programmed"]);
     world.delete_in("ReferenceGrant", "apps", "grant").await;
     world.assert_status("Gateway/gw/https", &refused);
     postern_e2e::until("refusal of TLS", || {
@@ -151,10 +163,15 @@ async fn listeners_choose_the_namespaces_of_their_routes() {
         )
         .await;
     let hit = |yes, backend| if yes { Want::Backend(backend) } else { Want::Status(404) };
-    for (port, own, blue, red) in
-        [("PORT_ALL", true, true, true), ("PORT_SAME", true, false, false), ("PORT_SOME", false, true, false), ("PORT_NONE", false, false, false)]
-    {
-        for (path, want) in [("/own", hit(own, "v1")), ("/blue", hit(blue, "blue")), ("/red", hit(red, "red"))] {
+    for (port, own, blue, red) in [
+        ("PORT_ALL", true, true, true),
+        ("PORT_SAME", true, false, false),
+        ("PORT_SOME", false, true, false),
+        ("PORT_NONE", false, false, false),
+    ] {
+        for (path, want) in
+            [("/own", hit(own, "v1")), ("/blue", hit(blue, "blue")), ("/red", hit(red, "red"))]
+        {
             let call = world.call_on(port, "example.org", path);
             world.expect(call, want).await;
         }

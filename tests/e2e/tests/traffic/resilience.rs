@@ -1,7 +1,7 @@
 //! Timeouts and retries of HTTPRoute.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use postern_e2e::{Backend, Port, Reply, Seen, Want, World, http_route, service};
@@ -11,7 +11,8 @@ use postern_e2e::{Backend, Port, Reply, Seen, Want, World, http_route, service};
 async fn flaky(name: &str) -> Backend {
     let attempts = std::sync::Mutex::new(std::collections::BTreeMap::<String, u32>::new());
     Backend::replying(name, move |seen: &Seen| {
-        let number = |key: &str| -> u32 { query(seen, key).and_then(|it| it.parse().ok()).unwrap_or_default() };
+        let number =
+            |key: &str| -> u32 { query(seen, key).and_then(|it| it.parse().ok()).unwrap_or_default() };
         let id = query(seen, "id").unwrap_or_default();
         let mut attempts = attempts.lock().unwrap();
         let attempt = attempts.entry(id).or_default();
@@ -30,7 +31,11 @@ async fn flaky(name: &str) -> Backend {
 
 fn query(seen: &Seen, key: &str) -> Option<String> {
     let (_, query) = seen.path.split_once('?')?;
-    query.split('&').filter_map(|it| it.split_once('=')).find(|(name, _)| *name == key).map(|(_, value)| value.to_owned())
+    query
+        .split('&')
+        .filter_map(|it| it.split_once('='))
+        .find(|(name, _)| *name == key)
+        .map(|(_, value)| value.to_owned())
 }
 
 #[tokio::test]
@@ -109,7 +114,8 @@ rules:
     .enumerate()
     {
         let id = format!("id=case{index}&");
-        let answer = world.call("example.org", &format!("{path}?{id}fail={fail}&status={code}")).send().await.unwrap();
+        let answer =
+            world.call("example.org", &format!("{path}?{id}fail={fail}&status={code}")).send().await.unwrap();
         let seen = world.backend("flaky").count(&id);
         assert_eq!((answer.status, seen), (status, attempts), "{path} with {fail} times {code}");
     }
@@ -148,11 +154,9 @@ rules:
         .await;
     let warm = world.call("example.org", "/once?id=warm");
     world.expect(warm, Want::Backend("flaky")).await;
-    for (path, status) in [
-        ("/reset?id=one&fail=2", 200),
-        ("/reset?id=two&fail=3", 503),
-        ("/once?id=three&fail=1", 503),
-    ] {
+    for (path, status) in
+        [("/reset?id=one&fail=2", 200), ("/reset?id=two&fail=3", 503), ("/once?id=three&fail=1", 503)]
+    {
         let answer = world.call("example.org", path).send().await.unwrap();
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
     }

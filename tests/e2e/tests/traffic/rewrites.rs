@@ -126,6 +126,9 @@ rules:
     // Five standard deviations of 1000 draws.
     for (backend, share, margin) in [("v1", 600, 78), ("v2", 300, 73), ("v3", 100, 48)] {
         let count = counts[backend];
-        assert!(count.abs_diff(share) < margin, "{backend} got {count} of 1000, not about {share}: {counts:?}");
+        assert!(
+            count.abs_diff(share) < margin,
+            "{backend} got {count} of 1000, not about {share}: {counts:?}"
+        );
     }
 }

@@ -1,0 +1,100 @@
+//! Every golden input of the translator, served by a real Envoy: nothing is rejected, and what the
+//! statuses call programmed is what listens.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use postern_e2e::{Vars, World, golden_inputs, until};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+/// The documents of a golden input with each listener at a free port, and the parents by port moved
+/// with them.
+fn with_free_ports(path: &Path, vars: &mut Vars) -> String {
+    let text = std::fs::read_to_string(path).expect("read a golden input");
+    let mut move_port = |it: &mut Value| {
+        if let Some(port) = it.get("port").and_then(Value::as_u64) {
+            it["port"] = vars.port(&format!("PORT_{port}")).into();
+        }
+    };
+    serde_yaml::Deserializer::from_str(&text)
+        .map(|document| Value::deserialize(document).expect("a golden input is YAML"))
+        .map(|mut document| {
+            let ported = match document["kind"].as_str() {
+                Some("Gateway") => document.pointer_mut("/spec/listeners"),
+                Some("HTTPRoute") => document.pointer_mut("/spec/parentRefs"),
+                _ => None,
+            };
+            ported.and_then(Value::as_array_mut).into_iter().flatten().for_each(&mut move_port);
+            format!("{document}\n---\n")
+        })
+        .collect()
+}
+
+fn conditions_true(listener: &Value, kind: &str) -> bool {
+    let conditions = listener["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.iter().any(|it| it["type"] == kind && it["status"] == "True")
+}
+
+async fn serve(path: &Path) {
+    // The ports stay reserved as long as Envoy holds them.
+    let mut vars = Vars::default();
+    let yaml = with_free_ports(path, &mut vars);
+    let mut world = World::empty().await;
+    world.apply(&yaml).await;
+    for node in world.nodes() {
+        let (namespace, name) = node.split_once('/').expect("namespace/name");
+        let status = world.status("Gateway", namespace, name);
+        let spec = gateway_spec(&yaml, name);
+        let programmed: BTreeSet<u16> = status["listeners"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|listener| conditions_true(listener, "Programmed"))
+            .filter_map(|listener| port_of(&spec, listener["name"].as_str()?))
+            .collect();
+        until("listeners as the status says, everything warm", || async {
+            let envoy = world.envoy_of(&node);
+            let listening: BTreeSet<u16> = envoy.listening().await.into_iter().collect();
+            let warming =
+                envoy.stats("(listener_manager.total_listeners|cluster_manager.warming_clusters)").await;
+            let warming: u64 = warming.iter().filter(|it| it.0.contains("warming")).map(|it| it.1).sum();
+            if listening == programmed && warming == 0 {
+                Ok(())
+            } else {
+                Err(format!(
+                    "programmed {programmed:?}, listening {listening:?}, warming {warming}: {status:#}"
+                ))
+            }
+        })
+        .await;
+    }
+    world.assert_nothing_rejected().await;
+}
+
+fn gateway_spec(yaml: &str, name: &str) -> Value {
+    yaml.split("\n---\n")
+        .filter_map(|it| serde_json::from_str::<Value>(it).ok())
+        .find(|it| it["kind"] == "Gateway" && it["metadata"]["name"] == name)
+        .map(|it| it["spec"].clone())
+        .expect("the Gateway is in the input")
+}
+
+fn port_of(spec: &Value, listener: &str) -> Option<u16> {
+    let found = spec["listeners"].as_array()?.iter().find(|it| it["name"] == listener)?;
+    u16::try_from(found["port"].as_u64()?).ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_envoy_takes_every_golden() {
+    let inputs = golden_inputs();
+    assert!(inputs.len() >= 25, "only {} golden inputs", inputs.len());
+    let mut failed = Vec::new();
+    for (name, path) in inputs {
+        // On a task of its own, a failure does not hide those that follow.
+        if tokio::spawn(async move { serve(&path).await }).await.is_err() {
+            failed.push(name);
+        }
+    }
+    assert!(failed.is_empty(), "these goldens failed (see above): {failed:?}");
+}
