@@ -3,12 +3,16 @@
 //! Two dialects are read: that of the kgateway API description (the fields' own names), and the one that kgateway
 //! v2.1 serves, where it differs. Where both have a field for the same thing, an object may have one of the two only.
 
+#![expect(clippy::duplicated_attributes, reason = "several printer columns have the same type")]
+#![expect(unreachable_pub, reason = "the derive of kube copies public structs into functions")]
+
 mod ai_backend;
 mod backend;
 mod direct_response;
 mod gateway_extension;
 mod gateway_parameters;
 mod http_listener_policy;
+mod schema;
 mod shared;
 mod traffic_policy;
 mod traffic_policy_fields;

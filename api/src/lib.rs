@@ -6,11 +6,12 @@
 //! have a grammar of their own (regular expressions, durations, header names) stay strings here; whoever uses them
 //! parses them at its border. Only [`duration`] is here, because both dialects of the extension kinds need it.
 //!
-//! [`kgateway`] has the extension kinds, from which their CRDs are generated.
+//! [`kgateway`] has the extension kinds, and [`crds`] the CRDs that are generated from them.
 
 #[macro_use]
 mod macros;
 
+pub mod crds;
 pub mod duration;
 pub mod gateway_api;
 pub mod kgateway;

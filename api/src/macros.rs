@@ -139,7 +139,7 @@ macro_rules! api_kind {
                         ..Default::default()
                     },
                     spec,
-                    ..Default::default()
+                    $( status: None::<$status>, )?
                 }
             }
         }

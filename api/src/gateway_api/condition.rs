@@ -4,25 +4,28 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One condition of a status. Like `metav1.Condition`, with an optional `lastTransitionTime`: what decides a
-/// condition has no clock, what writes it has one.
+/// One condition of a status.
+///
+/// Like `metav1.Condition`, with an optional `lastTransitionTime`: what decides a condition has no clock, what
+/// writes it has one. The API server wants `reason` and `lastTransitionTime` in the kinds of the Gateway API.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "One condition of a status.")]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// Type of the condition, one of [`condition_type`] where the Gateway API defines it.
+    /// Type of the condition in CamelCase.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 316))]
     pub type_: String,
     /// Whether the condition holds.
     pub status: ConditionStatus,
-    /// `metadata.generation` of the object that the condition was decided for.
+    /// Generation of the object that the condition was decided for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// When `status` last changed.
+    /// When the status last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<Time>,
-    /// Machine-readable reason in CamelCase, one of [`reason`] where the Gateway API defines it.
+    /// Machine-readable reason in CamelCase.
     #[serde(default)]
     #[schemars(length(max = 1024))]
     pub reason: String,

@@ -34,6 +34,7 @@ pub struct ParentReference {
     pub section_name: Option<String>,
     /// Port that the chosen listeners must have; absent means any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub port: Option<u16>,
 }
 

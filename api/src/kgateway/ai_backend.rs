@@ -1,13 +1,14 @@
 //! AIBackend: providers of large language models, in groups by priority.
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema::settings_of_type;
 use super::{NamespacedReference, ObjectStatus};
 
 /// Desired state of an AIBackend.
-#[derive(Clone, CustomResource, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "gateway.kgateway.dev",
     version = "v1alpha1",
@@ -17,19 +18,29 @@ use super::{NamespacedReference, ObjectStatus};
 )]
 #[kube(root = "AiBackend", status = "ObjectStatus", derive = "PartialEq", derive = "Default")]
 #[kube(shortname = "aib", category = "postern", category = "kgateway")]
+#[kube(printcolumn(name = "Provider", type_ = "string", json_path = ".spec.provider.type"))]
+#[kube(printcolumn(
+    name = "Accepted",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
+))]
+#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.provider) || has(self.groups)").message("give provider or groups"))]
 pub struct AiBackendSpec {
     /// The provider of large language models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<AiProvider>,
     /// Groups of providers in order of priority; a group is used when those before it are not available.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32))]
     pub groups: Vec<AiBackendGroup>,
 }
 
 /// A provider of large language models.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = settings_of_type(&["openai", "azure", "gemini"]))]
 pub struct AiProvider {
     /// Type of the provider.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +76,7 @@ open_enum! {
 pub struct OpenAiProvider {
     /// Name of the model; overrides that of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
     pub model: Option<String>,
     /// Key for the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,12 +89,15 @@ pub struct OpenAiProvider {
 pub struct AzureProvider {
     /// Host name of the endpoint, as in my-resource.openai.azure.com.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
     pub endpoint: Option<String>,
     /// Name of the deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
     pub deployment_name: Option<String>,
     /// Version of the provider's API, as in 2024-02-01.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
     pub api_version: Option<String>,
     /// Key for the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,6 +110,7 @@ pub struct AzureProvider {
 pub struct GeminiProvider {
     /// Name of the model; overrides that of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
     pub model: Option<String>,
     /// Key for the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,6 +135,7 @@ pub struct AiBackendGroup {
     pub priority: Option<i32>,
     /// The backends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub backends: Vec<AiBackendRef>,
 }
 
@@ -131,5 +148,6 @@ pub struct AiBackendRef {
     pub backend_ref: Option<NamespacedReference>,
     /// Share of the traffic relative to the sum of all weights of the group. Defaults to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
     pub weight: Option<u32>,
 }

@@ -1,13 +1,16 @@
 //! GatewayExtension: a service that takes part in the handling of requests.
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema::{exactly_one, type_of_field};
 use super::{ObjectStatus, ServiceReference};
 
+const TYPES: &[(&str, &str)] = &[("extAuth", "ExtAuth"), ("extProc", "ExtProc"), ("rateLimit", "RateLimit")];
+
 /// Desired state of a GatewayExtension.
-#[derive(Clone, CustomResource, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "gateway.kgateway.dev",
     version = "v1alpha1",
@@ -15,9 +18,21 @@ use super::{ObjectStatus, ServiceReference};
     plural = "gatewayextensions",
     namespaced
 )]
+#[kube(
+    doc = "A service that takes part in the handling of requests: external authorization, external processing or rate limits. TrafficPolicies refer to it."
+)]
 #[kube(status = "ObjectStatus", derive = "PartialEq", derive = "Default")]
 #[kube(shortname = "gwe", category = "postern", category = "kgateway")]
+#[kube(printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"))]
+#[kube(printcolumn(
+    name = "Accepted",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
+))]
+#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = exactly_one(TYPES))]
+#[x_kube(validation = type_of_field(TYPES))]
 pub struct GatewayExtensionSpec {
     /// Type of the extension.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ObjectStatus;
+use super::schema::quantities;
 
 /// Desired state of a GatewayParameters.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -19,8 +20,16 @@ use super::ObjectStatus;
     plural = "gatewayparameters",
     namespaced
 )]
+#[kube(doc = "How the proxies of a Gateway are deployed. GatewayClasses and Gateways refer to it.")]
 #[kube(status = "ObjectStatus", derive = "PartialEq", derive = "Default")]
 #[kube(shortname = "gwp", category = "postern", category = "kgateway")]
+#[kube(printcolumn(name = "Replicas", type_ = "integer", json_path = ".spec.kube.deployment.replicas"))]
+#[kube(printcolumn(
+    name = "Accepted",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
+))]
+#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayParametersSpec {
     /// Deployment in Kubernetes.
@@ -52,6 +61,7 @@ pub struct KubernetesParameters {
 pub struct DeploymentParameters {
     /// Number of proxies. Defaults to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub replicas: Option<i32>,
 }
 
@@ -61,15 +71,18 @@ pub struct DeploymentParameters {
 pub struct PodTemplateParameters {
     /// Labels added to the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
     pub extra_labels: BTreeMap<String, String>,
     /// Annotations added to the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extra_annotations: BTreeMap<String, String>,
     /// Labels that the nodes of the pods must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
     pub node_selector: BTreeMap<String, String>,
     /// Taints of nodes that the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub tolerations: Vec<Toleration>,
 }
 
@@ -91,9 +104,11 @@ pub struct ContainerParameters {
 pub struct ResourceParameters {
     /// Resources that the container is guaranteed, by name, as in cpu and memory.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "quantities")]
     pub requests: BTreeMap<String, Quantity>,
     /// Resources that the container may use at most, by name, as in cpu and memory.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "quantities")]
     pub limits: BTreeMap<String, Quantity>,
 }
 
@@ -103,12 +118,15 @@ pub struct ResourceParameters {
 pub struct ImageParameters {
     /// Registry of the image, as in docker.io.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
     pub registry: Option<String>,
     /// Repository of the image, as in envoyproxy/envoy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
     pub repository: Option<String>,
     /// Tag of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
     pub tag: Option<String>,
 }
 

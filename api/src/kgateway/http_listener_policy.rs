@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{NamespacedReference, PolicyStatus, PolicyTargetRef};
 
 /// Desired state of an HTTPListenerPolicy.
-#[derive(Clone, CustomResource, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "gateway.kgateway.dev",
     version = "v1alpha1",
@@ -20,10 +20,20 @@ use super::{NamespacedReference, PolicyStatus, PolicyTargetRef};
 )]
 #[kube(root = "HttpListenerPolicy", status = "PolicyStatus", derive = "PartialEq", derive = "Default")]
 #[kube(shortname = "hlp", category = "postern", category = "kgateway")]
+#[kube(label("gateway.networking.k8s.io/policy", "Direct"))]
+#[kube(printcolumn(name = "Target", type_ = "string", json_path = ".spec.targetRefs[*].name"))]
+#[kube(printcolumn(
+    name = "Accepted",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
+))]
+#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.targetRefs.all(target, target.kind in ['Gateway', 'ListenerSet', 'XListenerSet'])")
+    .message("an HTTPListenerPolicy applies to listeners: let targetRefs name Gateways, ListenerSets or XListenerSets only"))]
 pub struct HttpListenerPolicySpec {
     /// The Gateways or listeners that the policy applies to.
-    #[serde(default)]
+    #[schemars(length(min = 1, max = 16))]
     pub target_refs: Vec<PolicyTargetRef>,
     /// Access logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +74,7 @@ impl JsonSchema for AccessLogging {
 pub struct BufferPolicy {
     /// Greatest size of the body of a request in bytes; greater ones are answered with 413.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4_294_967_295_i64))]
     pub max_request_bytes: Option<i64>,
 }
 
@@ -73,6 +84,7 @@ pub struct BufferPolicy {
 pub struct CelValidation {
     /// The rules, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub rules: Vec<CelRule>,
 }
 
@@ -81,6 +93,7 @@ pub struct CelValidation {
 #[serde(rename_all = "camelCase")]
 pub struct CelRule {
     /// The CEL expression.
+    #[schemars(length(min = 1, max = 4096))]
     pub expression: String,
     /// What happens to requests for which the expression is true. Defaults to Deny.
     #[serde(default, skip_serializing_if = "Option::is_none")]

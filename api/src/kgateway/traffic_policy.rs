@@ -1,9 +1,10 @@
 //! TrafficPolicy: what happens to requests, beyond what routes can say.
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema::{attempt_within_request, either, go_duration, retry_conditions};
 use super::{
     BackOff, CorsPolicy, Disable, HeaderModifiers, NamespacedReference, PolicyStatus, PolicyTargetRef,
     PolicyTargetSelector,
@@ -11,7 +12,7 @@ use super::{
 use crate::gateway_api::HttpHeaderFilter;
 
 /// Desired state of a TrafficPolicy.
-#[derive(Clone, CustomResource, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "gateway.kgateway.dev",
     version = "v1alpha1",
@@ -19,16 +20,42 @@ use crate::gateway_api::HttpHeaderFilter;
     plural = "trafficpolicies",
     namespaced
 )]
+#[kube(
+    doc = "Says what happens to requests of Gateways, listeners, routes or single rules of routes: timeouts, retries, changes of headers, cross-origin requests, external authorization and processing, rate limits."
+)]
 #[kube(status = "PolicyStatus", derive = "PartialEq", derive = "Default")]
 #[kube(shortname = "tp", category = "postern", category = "kgateway")]
+#[kube(label("gateway.networking.k8s.io/policy", "Inherited"))]
+#[kube(printcolumn(name = "Target", type_ = "string", json_path = ".spec.targetRefs[*].name"))]
+#[kube(printcolumn(
+    name = "Accepted",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
+))]
+#[kube(printcolumn(
+    name = "Attached",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Attached\")].reason"
+))]
+#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = either("timeout", "timeouts"))]
+#[x_kube(validation = either("retries", "retry"))]
+#[x_kube(validation = either("requestHeaderModifier", "headerModifiers.request"))]
+#[x_kube(validation = either("responseHeaderModifier", "headerModifiers.response"))]
+#[x_kube(validation = attempt_within_request("retries", "timeout"))]
+#[x_kube(validation = attempt_within_request("retries", "timeouts"))]
+#[x_kube(validation = attempt_within_request("retry", "timeout"))]
+#[x_kube(validation = attempt_within_request("retry", "timeouts"))]
 pub struct TrafficPolicySpec {
     /// What the policy applies to. Without targetRefs and targetSelectors it applies where a route names it
     /// in an ExtensionRef filter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub target_refs: Vec<PolicyTargetRef>,
     /// What the policy applies to, chosen by labels (kgateway v2.1).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub target_selectors: Vec<PolicyTargetSelector>,
     /// Answers to cross-origin requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +99,7 @@ pub struct TrafficPolicySpec {
 
 /// Use of a GatewayExtension.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(extend("minProperties" = 1))]
 #[serde(rename_all = "camelCase")]
 pub struct ExtensionPolicy {
     /// The GatewayExtension.
@@ -84,25 +112,31 @@ pub struct ExtensionPolicy {
 
 /// Timeouts. Durations are Go durations such as 30s, 1m30s or 1.5s; 0s means none.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[schemars(extend("minProperties" = 1))]
 #[serde(rename_all = "camelCase")]
 pub struct TimeoutPolicy {
     /// Greatest duration of a request, up to the last byte of its answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "go_duration")]
     pub request: Option<String>,
     /// Greatest time without activity on the stream of a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "go_duration")]
     pub idle: Option<String>,
 }
 
 /// Timeouts, as in kgateway v2.1. Durations are Go durations such as 30s, 1m30s or 1.5s; 0s means none.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[schemars(extend("minProperties" = 1))]
 #[serde(rename_all = "camelCase")]
 pub struct TimeoutsPolicy {
     /// Greatest duration of a request, up to the last byte of its answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "go_duration")]
     pub request: Option<String>,
     /// Greatest time without activity on the stream of a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "go_duration")]
     pub stream_idle: Option<String>,
 }
 
@@ -112,9 +146,11 @@ pub struct TimeoutsPolicy {
 pub struct RetriesPolicy {
     /// Number of retries. Defaults to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub attempts: Option<u32>,
     /// Timeout of each attempt, a Go duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "go_duration")]
     pub per_try_timeout: Option<String>,
     /// Time between retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,26 +158,33 @@ pub struct RetriesPolicy {
     /// When to retry: names of Envoy's retry conditions and status codes, with commas, for example
     /// connect-failure,refused-stream,5xx.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
     pub retry_on: Option<String>,
 }
 
 /// Retries of failed requests, as in kgateway v2.1.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.retryOn) || has(self.statusCodes)").message("give retryOn or statusCodes, so that something is retried"))]
 pub struct RetryPolicy {
     /// When to retry: names of Envoy's retry conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "retry_conditions")]
     pub retry_on: Vec<String>,
     /// Number of retries. Defaults to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub attempts: Option<u32>,
     /// Timeout of each attempt, a Go duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "go_duration")]
     pub per_try_timeout: Option<String>,
     /// Status codes of answers that are retried, 400 to 599.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 200), inner(range(min = 400, max = 599)))]
     pub status_codes: Vec<u16>,
     /// Least time between retries, a Go duration. Defaults to 25ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "go_duration")]
     pub backoff_base_interval: Option<String>,
 }
