@@ -4,6 +4,11 @@
 //! host costs Envoy the same among ten hosts and among ten thousand. All wildcard hosts of a port share the
 //! scope `*`. A request whose host has no scope of its own runs a small Lua filter that looks there. Requests
 //! that found their scope never run it: it is switched off in the scope's RouteConfiguration.
+//!
+//! Envoy decides which HTTP filters a request gets before the Lua filter runs, by the first look-up. A filter
+//! that is `disabled` in the listener and enabled by a route is therefore silently skipped after the fallback,
+//! for wildcard hosts and for upper-case ones. Filters of policies must never be `disabled` in the listener; see
+//! `docs/adr/0002-scoped-routes.md`.
 
 use std::sync::Arc;
 
@@ -30,16 +35,16 @@ pub(crate) const CORS_FILTER: &str = "envoy.filters.http.cors";
 /// `metadata()` makes Envoy resolve the route, once per request, hence the order.
 pub(crate) const FALLBACK_LUA: &str = r#"function envoy_on_request(request)
   local headers = request:headers()
-  local scope = headers:get("x-postern-scope")
-  if scope == nil then return end
-  local lower = scope:lower()
-  if lower ~= scope then
-    headers:replace("x-postern-scope", lower)
+  local port, host = string.match(headers:get("x-postern-scope") or "", "^(%d+):([^:]*)")
+  if port == nil then return end
+  local lower = string.lower(host)
+  if lower ~= host then
+    headers:replace("x-postern-scope", port .. ":" .. lower)
     request:clearRouteCache()
   end
   request:metadata()
   if request:streamInfo():routeName() == "" then
-    headers:replace("x-postern-scope", scope:match("^%d+") .. ":*")
+    headers:replace("x-postern-scope", port .. ":*")
     request:clearRouteCache()
   end
 end

@@ -1,0 +1,78 @@
+//! `golden/<capability>/input.yaml` against `xds.snap`, `status.snap` and `problems.snap` beside it.
+
+#[path = "support/objects.rs"]
+mod objects;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use postern_translator::{Translator, descriptor};
+use serde_json::{Value, json};
+
+fn resources(translator: &Translator) -> BTreeMap<String, BTreeMap<String, Vec<Value>>> {
+    let mut out: BTreeMap<String, BTreeMap<String, Vec<Value>>> = BTreeMap::new();
+    for gateway in translator.gateways() {
+        let types = out.entry(gateway.to_string()).or_default();
+        for resource in translator.resources(gateway) {
+            let list = types.entry(resource.resource_type.message_name().to_owned()).or_default();
+            list.push(descriptor::to_json(resource).expect("a resource of ours has a JSON form"));
+        }
+    }
+    out
+}
+
+fn statuses(translator: &Translator) -> BTreeMap<String, Value> {
+    translator.statuses().iter().map(|(key, status)| (key.to_string(), json!(status))).collect()
+}
+
+fn problems(translator: &Translator) -> Vec<String> {
+    translator
+        .problems()
+        .iter()
+        .map(|p| format!("{:?}: {}: {}: {} => {}", p.severity, p.object, p.field, p.message, p.remedy))
+        .collect()
+}
+
+#[test]
+fn every_golden_holds() {
+    let mut count = 0;
+    insta::glob!("golden/*/input.yaml", |path: &Path| {
+        count += 1;
+        let yaml = std::fs::read_to_string(path).expect("the input is readable");
+        let translator = objects::translated(objects::load(&yaml));
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path(path.parent().expect("a folder"));
+        settings.set_prepend_module_to_snapshot(false);
+        settings.remove_snapshot_suffix();
+        settings.set_omit_expression(true);
+        settings.set_sort_maps(true);
+        settings.bind(|| {
+            insta::assert_yaml_snapshot!("xds", resources(&translator));
+            insta::assert_yaml_snapshot!("status", statuses(&translator));
+            insta::assert_yaml_snapshot!("problems", problems(&translator));
+        });
+    });
+    assert!(count > 20, "only {count} goldens were found");
+}
+
+#[test]
+fn shuffled_input_gives_the_same_bytes() {
+    insta::glob!("golden/*/input.yaml", |path: &Path| {
+        let yaml = std::fs::read_to_string(path).expect("the input is readable");
+        let mut loaded = objects::load(&yaml);
+        let forward = objects::translated(loaded.clone());
+        loaded.reverse();
+        let backward = objects::translated(loaded.clone());
+        let middle = loaded.len() / 2;
+        loaded.rotate_left(middle);
+        let rotated = objects::translated(loaded);
+        for other in [backward, rotated] {
+            assert_eq!(forward.gateways().collect::<Vec<_>>(), other.gateways().collect::<Vec<_>>());
+            for gateway in forward.gateways() {
+                assert!(forward.resources(gateway).eq(other.resources(gateway)), "{}: {gateway}", path.display());
+            }
+            assert_eq!(forward.statuses(), other.statuses());
+            assert_eq!(forward.problems(), other.problems());
+        }
+    });
+}
