@@ -169,7 +169,12 @@ impl Resource {
     /// Envoy keeps a cluster warming until it gets an answer and ignores removals (envoy#17980, envoy#32961).
     pub(crate) fn empty_load_assignment(name: &Arc<str>) -> Self {
         let body = EmptyLoadAssignment { cluster_name: name.to_string() }.encode_to_vec();
-        Self::new(ResourceType::ClusterLoadAssignment, Arc::clone(name), "empty", body)
+        Self::new(ResourceType::ClusterLoadAssignment, Arc::clone(name), EMPTY_VERSION, body)
+    }
+
+    /// Whether this is what [`Resource::empty_load_assignment`] makes.
+    pub(crate) fn is_empty_load_assignment(&self) -> bool {
+        &*self.version == EMPTY_VERSION
     }
 
     /// What a reconnecting proxy says that it holds: a version without content.
@@ -191,6 +196,9 @@ impl fmt::Debug for Resource {
         write!(f, "{} {}@{} ({} bytes)", self.resource_type, self.name, self.version, self.body.len())
     }
 }
+
+/// The version of a load assignment that stands in for one that does not exist.
+const EMPTY_VERSION: &str = "empty";
 
 /// The one field of `envoy.config.endpoint.v3.ClusterLoadAssignment` that an empty one needs.
 #[derive(Clone, PartialEq, Message)]

@@ -31,7 +31,7 @@ pub(crate) trait Protocol: Send + 'static {
         snapshot: &Snapshot,
     ) -> Result<Vec<Self::Reply>, RequestError>;
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Vec<Self::Reply>;
-    fn on_wait_expired(&mut self) -> Vec<Self::Reply>;
+    fn on_wait_expired(&mut self, snapshot: &Snapshot) -> Vec<Self::Reply>;
     fn waiting(&self) -> Option<u64>;
     fn in_sync(&self) -> bool;
     fn take_outcomes(&mut self) -> Vec<Outcome>;
@@ -175,7 +175,7 @@ impl<P: Protocol> Session<'_, P> {
                         timeout = ?self.options.wait_timeout,
                         "gave up waiting for the proxy to take clusters, endpoints or listeners; going on without",
                     );
-                    let replies = self.protocol.on_wait_expired();
+                    let replies = self.protocol.on_wait_expired(&snapshot);
                     self.carry_out(replies).await?;
                 }
             }

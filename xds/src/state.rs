@@ -1,23 +1,45 @@
-//! The protocol as a pure state machine.
+//! The protocol as a pure state machine: requests and snapshots in, responses and outcomes out. No I/O, no clock.
+//!
+//! - [`subscription`]: what the proxy asks for.
+//! - [`channel`]: per type, what it holds and what it should hold; one response in flight, later snapshots coalesce.
+//! - [`order`]: make before break, across types.
+//! - [`nack`]: one rejected resource does not hold up the others.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use tracing::debug;
 
 use crate::resource::{Resource, ResourceType};
 use crate::session::Protocol;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ResourceMap, Snapshot};
+
+mod channel;
+mod nack;
+mod order;
+mod subscription;
+
+use channel::{Batch, Gate};
+use order::{Channels, PRUNED, Rollout};
 
 /// The default of [`Options::max_response_bytes`].
 pub const DEFAULT_MAX_RESPONSE_BYTES: usize = 4 << 20;
 
 /// Limits of one stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The size, in bytes, above which a response is split into several.
+    /// The size, in bytes, above which a response is split into several, each sent when the one before is
+    /// acknowledged. A single resource, and a proxy's first set of scopes, may exceed it.
     pub max_response_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_response_bytes: DEFAULT_MAX_RESPONSE_BYTES }
+    }
 }
 
 /// A response: resources that the proxy shall take, and names that it shall let go.
@@ -27,7 +49,7 @@ pub struct Push {
     pub type_url: Cow<'static, str>,
     /// What the proxy acknowledges this response by; unique within the stream.
     pub nonce: String,
-    /// New or changed resources.
+    /// New or changed resources, by name.
     pub resources: Vec<Arc<Resource>>,
     /// Names that do not exist (any more).
     pub removed: Vec<Arc<str>>,
@@ -45,9 +67,9 @@ pub enum Outcome {
         /// What it let go.
         removed: Vec<Arc<str>>,
     },
-    /// The proxy rejected a response; the culprits are not known yet.
+    /// The proxy rejected a response. Who is to blame is said by [`Outcome::Nacked`], now or after a search.
     Rejected,
-    /// The proxy rejected these resources alone.
+    /// The proxy rejected these resources alone. They are parked: not sent again until their content changes.
     Nacked {
         /// The type of the resources.
         resource_type: ResourceType,
@@ -56,7 +78,7 @@ pub enum Outcome {
         /// The proxy's words.
         error: String,
     },
-    /// A rejected resource changed, or is no longer wanted.
+    /// A parked resource changed, or is no longer wanted.
     Unparked {
         /// The type of the resource.
         resource_type: ResourceType,
@@ -74,16 +96,230 @@ pub enum RequestError {
     MissingTypeUrl,
 }
 
-/// The state of one stream.
+/// The state of one delta ADS stream.
 #[derive(Debug)]
 pub struct Stream {
     options: Options,
+    channels: Channels,
+    rollout: Rollout,
+    /// Clusters that ask for their endpoints under another name, by that name.
+    endpoint_owners: BTreeMap<Arc<str>, Arc<str>>,
+    nonces: u64,
+    outcomes: Vec<Outcome>,
 }
 
 impl Stream {
     /// A stream that has not seen a request.
     pub fn new(options: Options) -> Self {
-        Self { options }
+        Self {
+            options,
+            channels: Channels::new(),
+            rollout: Rollout::default(),
+            endpoint_owners: BTreeMap::new(),
+            nonces: 0,
+            outcomes: Vec::new(),
+        }
+    }
+
+    /// Takes a request, and answers what can be sent now. `snapshot` is the newest one of the node.
+    pub fn on_request(
+        &mut self,
+        request: DeltaDiscoveryRequest,
+        snapshot: &Snapshot,
+    ) -> Result<Vec<Push>, RequestError> {
+        if request.type_url.is_empty() {
+            return Err(RequestError::MissingTypeUrl);
+        }
+        let Some(resource_type) = ResourceType::from_type_url(&request.type_url) else {
+            return Ok(self.answer_foreign(request).into_iter().collect());
+        };
+        self.observe(snapshot);
+        if !request.response_nonce.is_empty() {
+            let error = request.error_detail.as_ref().map(|status| status.message.as_str());
+            self.acknowledge(resource_type, &request.response_nonce, error);
+        }
+        self.subscribe(resource_type, request);
+        Ok(self.send())
+    }
+
+    /// Takes a newer snapshot, and answers what can be sent now.
+    pub fn on_snapshot(&mut self, snapshot: &Snapshot) -> Vec<Push> {
+        self.observe(snapshot);
+        self.send()
+    }
+
+    /// Gives up what [`Stream::waiting`] waits for, and answers what can be sent without it.
+    pub fn on_wait_expired(&mut self) -> Vec<Push> {
+        self.rollout.give_up_waiting(&mut self.channels);
+        self.send()
+    }
+
+    /// Whether the rollout waits for something that a proxy may never send: the subscription or acknowledgement of a
+    /// cluster's endpoints, of clusters, of listeners. The shell calls [`Stream::on_wait_expired`] when the same value
+    /// was returned for too long; the value changes with every progress.
+    pub fn waiting(&self) -> Option<u64> {
+        self.rollout.waiting(&self.channels)
+    }
+
+    /// Whether everything that the proxy asked for was sent and acknowledged (rejected resources aside), and
+    /// everything that is gone was removed.
+    pub fn in_sync(&self) -> bool {
+        self.rollout.is_done() && self.channels.iter().all(|c| c.acknowledged() && !c.has_deferred())
+    }
+
+    /// What happened since the last call, in order.
+    pub fn take_outcomes(&mut self) -> Vec<Outcome> {
+        std::mem::take(&mut self.outcomes)
+    }
+
+    /// What the proxy holds of a type.
+    pub(crate) fn held(&self, resource_type: ResourceType) -> &ResourceMap {
+        self.channels.get(resource_type).held()
+    }
+
+    fn observe(&mut self, snapshot: &Snapshot) {
+        if !self.rollout.latest.ptr_eq(snapshot) {
+            self.rollout.observe(snapshot, &mut self.channels);
+        }
+    }
+
+    fn acknowledge(&mut self, resource_type: ResourceType, nonce: &str, error: Option<&str>) {
+        let channel = self.channels.get_mut(resource_type);
+        let Some(batch) = channel.acknowledge(nonce, error, &mut self.outcomes) else {
+            debug!(%resource_type, nonce, "stale nonce");
+            return;
+        };
+        match resource_type {
+            ResourceType::Cluster => {
+                self.rollout.progress();
+                if error.is_some() {
+                    // Those of them that go out again are awaited again.
+                    let endpoints = batch.resources.iter().filter_map(|r| r.eds_name());
+                    self.rollout.endpoints_settled(endpoints.map(|name| &**name));
+                }
+            }
+            ResourceType::ClusterLoadAssignment => {
+                // Those that are due again were asked for by a cluster that was sent in the meantime.
+                let arrived = batch.resources.iter().map(|r| r.name()).filter(|name| !channel.is_dirty(name));
+                self.rollout.endpoints_settled(arrived);
+            }
+            ResourceType::Listener => self.rollout.progress(),
+            _ => {}
+        }
+    }
+
+    fn subscribe(&mut self, resource_type: ResourceType, request: DeltaDiscoveryRequest) {
+        let claims = request.initial_resource_versions;
+        let channel = self.channels.get_mut(resource_type);
+        let change = channel.subscription.change(
+            resource_type,
+            request.resource_names_subscribe,
+            request.resource_names_unsubscribe,
+            &claims,
+        );
+        if change.first {
+            if !claims.is_empty() {
+                self.rollout.resume();
+            }
+            if resource_type == ResourceType::Cluster {
+                self.rollout.clusters_subscribed();
+            }
+        }
+        let current = self.rollout.latest.map(resource_type);
+        let claimed = claims.into_iter().map(|(name, version)| match current.get(name.as_str()) {
+            Some(resource) if resource.version() == version => Arc::clone(resource),
+            _ => Arc::new(Resource::claimed(resource_type, name.into(), version)),
+        });
+        channel.subscribe(&change, claimed, &mut self.outcomes);
+        if resource_type == ResourceType::ClusterLoadAssignment {
+            self.rollout.endpoints_settled(change.unsubscribed.iter().map(|name| &**name));
+        }
+    }
+
+    /// Sends whatever may be sent, and takes the rollout as far as it goes.
+    fn send(&mut self) -> Vec<Push> {
+        let mut pushes = Vec::new();
+        loop {
+            self.rollout.stage(&mut self.channels);
+            for resource_type in ResourceType::ALL {
+                let gate = Gate {
+                    open: self.rollout.is_open(resource_type, &self.channels),
+                    limit: self.options.max_response_bytes,
+                    // Without a cluster subscription these may be what the proxy holds its requests back for.
+                    empty_now: !self.channels.get(ResourceType::Cluster).subscription.started(),
+                };
+                let batch = self.channels.get_mut(resource_type).collect(gate, &mut self.outcomes);
+                pushes.extend(batch.map(|batch| self.push(resource_type, batch)));
+            }
+            if !self.rollout.promote(&mut self.channels) {
+                break;
+            }
+        }
+        for resource_type in PRUNED {
+            if !self.channels.get(resource_type).has_deferred()
+                || !self.rollout.may_prune(resource_type, &self.channels)
+            {
+                continue;
+            }
+            let clusters = self.rollout.latest.map(ResourceType::Cluster);
+            let told = self.channels.get(ResourceType::Cluster).subscription.started();
+            let owners = &self.endpoint_owners;
+            let stays =
+                |name: &str| !told || clusters.contains_key(owners.get(name).map_or(name, |owner| owner));
+            let batch = self.channels.get_mut(resource_type).prune(stays, &mut self.outcomes);
+            pushes.extend(batch.map(|batch| self.push(resource_type, batch)));
+        }
+        pushes
+    }
+
+    fn push(&mut self, resource_type: ResourceType, batch: Batch) -> Push {
+        if resource_type == ResourceType::Cluster {
+            // A changed cluster warms until its endpoints come, and Envoy does not ask for them again: they follow at
+            // once (envoy#46383, go-control-plane#1034).
+            for cluster in &batch.resources {
+                let Some(name) = cluster.eds_name() else { continue };
+                if **name != *cluster.name() {
+                    self.endpoint_owners.insert(Arc::clone(name), Arc::clone(cluster.shared_name()));
+                }
+                self.channels.get_mut(ResourceType::ClusterLoadAssignment).resend(name);
+            }
+            self.rollout.await_endpoints(batch.resources.iter().filter_map(|r| r.eds_name()));
+        }
+        let nonce = self.next_nonce();
+        let push = Push {
+            type_url: Cow::Borrowed(resource_type.type_url()),
+            nonce: nonce.clone(),
+            resources: batch.resources.clone(),
+            removed: batch.removed.clone(),
+        };
+        self.channels.get_mut(resource_type).sent(nonce, batch);
+        push
+    }
+
+    fn next_nonce(&mut self) -> String {
+        self.nonces += 1;
+        self.nonces.to_string()
+    }
+
+    /// Of a type that this server does not know, nothing exists; saying so spares the proxy its timeout.
+    fn answer_foreign(&mut self, request: DeltaDiscoveryRequest) -> Option<Push> {
+        let names = request.resource_names_subscribe;
+        if names.is_empty() && !request.response_nonce.is_empty() {
+            return None;
+        }
+        debug!(type_url = request.type_url, "unknown resource type");
+        Some(Push {
+            type_url: Cow::Owned(request.type_url),
+            nonce: self.next_nonce(),
+            resources: Vec::new(),
+            removed: names.into_iter().filter(|name| name != "*").map(Into::into).collect(),
+        })
+    }
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self::new(Options::default())
     }
 }
 
@@ -95,28 +331,31 @@ impl Protocol for Stream {
         request.node.as_ref()
     }
 
-    fn on_request(&mut self, _: DeltaDiscoveryRequest, _: &Snapshot) -> Result<Vec<Push>, RequestError> {
-        let _ = self.options.max_response_bytes;
-        Ok(Vec::new())
+    fn on_request(
+        &mut self,
+        request: DeltaDiscoveryRequest,
+        snapshot: &Snapshot,
+    ) -> Result<Vec<Push>, RequestError> {
+        Self::on_request(self, request, snapshot)
     }
 
-    fn on_snapshot(&mut self, _: &Snapshot) -> Vec<Push> {
-        Vec::new()
+    fn on_snapshot(&mut self, snapshot: &Snapshot) -> Vec<Push> {
+        Self::on_snapshot(self, snapshot)
     }
 
-    fn on_wait_expired(&mut self) -> Vec<Push> {
-        Vec::new()
+    fn on_wait_expired(&mut self, _: &Snapshot) -> Vec<Push> {
+        Self::on_wait_expired(self)
     }
 
     fn waiting(&self) -> Option<u64> {
-        None
+        Self::waiting(self)
     }
 
     fn in_sync(&self) -> bool {
-        true
+        Self::in_sync(self)
     }
 
     fn take_outcomes(&mut self) -> Vec<Outcome> {
-        Vec::new()
+        Self::take_outcomes(self)
     }
 }
