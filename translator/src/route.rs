@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::route::v3::Route;
 use postern_api::gateway_api::{
-    Condition, HttpRoute, RouteParentStatus, RouteStatus, condition_type, reason,
+    Condition, Gateway, HttpRoute, RouteParentStatus, RouteStatus, condition_type, reason,
 };
 
 use self::attach::{Attachment, gateway_name};
@@ -71,6 +71,7 @@ pub(crate) fn translate(reader: &Reader<'_>, route: &HttpRoute, options: &Option
         })
         .collect();
     let mut out = RouteOutput::default();
+    missing_parents(reader, &key, route, &mut out.problems);
     if parents.is_empty() {
         return out;
     }
@@ -109,6 +110,21 @@ pub(crate) fn translate(reader: &Reader<'_>, route: &HttpRoute, options: &Option
         });
     }
     out
+}
+
+/// Warns of parents that do not exist. They may belong to another controller that knows more, so no status says so.
+fn missing_parents(reader: &Reader<'_>, key: &ObjectKey, route: &HttpRoute, problems: &mut Problems) {
+    for (index, parent) in route.spec.parent_refs.iter().enumerate() {
+        let Some(name) = gateway_name(parent, &key.namespace) else { continue };
+        if reader.gateway(&name).is_none() && reader.get::<Gateway>(&name.namespace, &name.name).is_none() {
+            problems.warning(
+                key,
+                format!("spec.parentRefs[{index}].name"),
+                format!("Gateway {name} does not exist, so nobody serves the route there"),
+                "create the Gateway, or mend name and namespace",
+            );
+        }
+    }
 }
 
 fn hostnames(key: &ObjectKey, route: &HttpRoute, problems: &mut Problems) -> Vec<Hostname> {

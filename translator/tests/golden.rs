@@ -4,7 +4,6 @@
 mod objects;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use postern_translator::{Translator, descriptor};
 use serde_json::{Value, json};
@@ -36,7 +35,7 @@ fn problems(translator: &Translator) -> Vec<String> {
 #[test]
 fn every_golden_holds() {
     let mut count = 0;
-    insta::glob!("golden/*/input.yaml", |path: &Path| {
+    insta::glob!("golden/*/input.yaml", |path| {
         count += 1;
         let yaml = std::fs::read_to_string(path).expect("the input is readable");
         let translator = objects::translated(objects::load(&yaml));
@@ -57,7 +56,7 @@ fn every_golden_holds() {
 
 #[test]
 fn shuffled_input_gives_the_same_bytes() {
-    insta::glob!("golden/*/input.yaml", |path: &Path| {
+    insta::glob!("golden/*/input.yaml", |path| {
         let yaml = std::fs::read_to_string(path).expect("the input is readable");
         let mut loaded = objects::load(&yaml);
         let forward = objects::translated(loaded.clone());

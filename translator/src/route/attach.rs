@@ -65,7 +65,7 @@ pub(crate) fn attach<'a>(
             reason: reason::NOT_ALLOWED_BY_LISTENERS,
             field: "",
             message: format!(
-                "no listener of Gateway {} allows a {} from namespace {}",
+                "no listener of Gateway {} allows routes of kind {} from namespace {}",
                 gateway.name, route.kind, route.namespace
             ),
             remedy: "widen allowedRoutes of the listener, or use another Gateway".to_owned(),

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_yaml::Value;
 
 /// All objects of a multi-document YAML text. Panics with the text of the document that is wrong.
-pub fn load(yaml: &str) -> Vec<Object> {
+pub(crate) fn load(yaml: &str) -> Vec<Object> {
     serde_yaml::Deserializer::from_str(yaml)
         .filter_map(|document| {
             let value = Value::deserialize(document).expect("readable YAML");
@@ -20,7 +20,7 @@ pub fn load(yaml: &str) -> Vec<Object> {
 }
 
 /// A translator that has seen these objects, translated.
-pub fn translated(objects: impl IntoIterator<Item = Object>) -> Translator {
+pub(crate) fn translated(objects: impl IntoIterator<Item = Object>) -> Translator {
     let mut translator = Translator::new(Options::default());
     for object in objects {
         translator.apply(Change::Upsert(object));
