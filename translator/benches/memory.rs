@@ -25,7 +25,9 @@ fn main() {
     let start = Instant::now();
     translator.translate();
     let took = start.elapsed();
-    println!("| routes | empty MiB | objects stored MiB | translated MiB | peak MiB | one-shot translation ms |");
+    println!(
+        "| routes | empty MiB | objects stored MiB | translated MiB | peak MiB | one-shot translation ms |"
+    );
     println!("|---|---|---|---|---|---|");
     println!(
         "| {n} | {empty:.0} | {stored:.0} | {:.0} | {:.0} | {:.0} |",

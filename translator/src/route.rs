@@ -185,11 +185,12 @@ fn serve(
         let rule = parsed.with_policies(policies);
         share.clusters.extend(rule.clusters());
         for (match_index, matching) in &parsed.matches {
-            let routes =
-                action::routes(&rule.rule, matching, place, &parsed.envoy_name(&name, index, *match_index));
-            for (part, route) in routes.into_iter().enumerate() {
-                let route = Arc::new(route);
-                for (host, own) in &hosts {
+            let envoy_name = parsed.envoy_name(&name, index, *match_index);
+            let routes: Vec<Arc<Route>> =
+                action::routes(&rule.rule, matching, place, &envoy_name).into_iter().map(Arc::new).collect();
+            for (host, own) in &hosts {
+                let routes = routes.iter().flat_map(|route| action::on_host(route, host, place));
+                for (part, route) in routes.enumerate() {
                     let order = RouteOrder {
                         hostname: own.clone(),
                         rank: matching.rank.clone(),
@@ -202,7 +203,7 @@ fn serve(
                         .hosts
                         .entry((ScopeId::of(listener.port, host), host.clone()))
                         .or_default()
-                        .insert(order, Arc::clone(&route));
+                        .insert(order, route);
                 }
             }
         }

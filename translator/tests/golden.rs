@@ -36,8 +36,10 @@ fn problems(translator: &Translator) -> Vec<String> {
 /// Every golden's folder with its objects, ordered by name.
 fn goldens() -> Vec<(PathBuf, Vec<Object>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut folders: Vec<PathBuf> =
-        std::fs::read_dir(root).expect("the folder of goldens").map(|e| e.expect("an entry").path()).collect();
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(root)
+        .expect("the folder of goldens")
+        .map(|e| e.expect("an entry").path())
+        .collect();
     folders.sort();
     assert!(folders.len() > 20, "only {} goldens were found", folders.len());
     folders
@@ -78,7 +80,11 @@ fn shuffled_input_gives_the_same_bytes() {
         for other in [backward, rotated] {
             assert_eq!(forward.gateways().collect::<Vec<_>>(), other.gateways().collect::<Vec<_>>());
             for gateway in forward.gateways() {
-                assert!(forward.resources(gateway).eq(other.resources(gateway)), "{}: {gateway}", folder.display());
+                assert!(
+                    forward.resources(gateway).eq(other.resources(gateway)),
+                    "{}: {gateway}",
+                    folder.display()
+                );
             }
             assert_eq!(forward.statuses(), other.statuses());
             assert_eq!(forward.problems(), other.problems());

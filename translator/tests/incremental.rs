@@ -6,59 +6,123 @@ mod objects;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use postern_translator::{Change, Kind, NamespacedName, Object, ObjectKey, Options, Resource, Translator, Update};
+use postern_translator::{
+    Change, Kind, NamespacedName, Object, ObjectKey, Options, Resource, Translator, Update,
+};
 use proptest::prelude::*;
 
 /// What each slot can hold: a slot is one object name, a variant one content of it.
 const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
-    (Kind::GatewayClass, "", "postern", &["spec: {controllerName: postern.dev/gateway-controller}", "spec: {controllerName: example.com/other}"]),
+    (
+        Kind::GatewayClass,
+        "",
+        "postern",
+        &[
+            "spec: {controllerName: postern.dev/gateway-controller}",
+            "spec: {controllerName: example.com/other}",
+        ],
+    ),
     (Kind::Namespace, "", "a", &["{}", "labels: {team: blue}"]),
-    (Kind::Gateway, "a", "one", &[
-        "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP}]}",
-        "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.x.org', allowedRoutes: {namespaces: {from: All}}}, {name: exact, port: 80, protocol: HTTP, hostname: a.x.org}]}",
-        "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP}, {name: http2, port: 80, protocol: HTTP}, {name: alt, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}}]}",
-        "spec: {gatewayClassName: postern, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: '*.x.org', tls: {certificateRefs: [{name: cert}]}}, {name: b, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: b}]}}]}",
-    ]),
-    (Kind::Gateway, "b", "two", &[
-        "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}",
-        "spec: {gatewayClassName: other, listeners: [{name: http, port: 80, protocol: HTTP}]}",
-    ]),
-    (Kind::HttpRoute, "a", "r1", &[
-        "spec: {parentRefs: [{name: one}], hostnames: [a.x.org], rules: [{name: n, backendRefs: [{name: s1, port: 80}]}]}",
-        "spec: {parentRefs: [{name: one}, {name: two, namespace: b}], hostnames: [a.x.org, '*.x.org'], rules: [{matches: [{path: {value: /p}}], backendRefs: [{name: s1, port: 80, weight: 3}, {name: s2, namespace: b, port: 80}]}]}",
-        "spec: {parentRefs: [{name: one, sectionName: exact}], rules: [{filters: [{type: ExtensionRef, extensionRef: {group: gateway.kgateway.dev, kind: DirectResponse, name: dr}}]}]}",
-        "spec: {parentRefs: [{name: one}], rules: [{filters: [{type: Unheard}], backendRefs: [{name: s1, port: 80}]}, {matches: [{path: {type: RegularExpression, value: '('}}]}]}",
-    ]),
-    (Kind::HttpRoute, "b", "r2", &[
-        "spec: {parentRefs: [{name: two}], rules: [{backendRefs: [{name: s2, port: 80}]}]}",
-        "spec: {parentRefs: [{name: one, namespace: a}, {name: two}], hostnames: [b.x.org, a.x.org], rules: [{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: s1, namespace: a, port: 80}}}], backendRefs: [{group: gateway.kgateway.dev, kind: Backend, name: st}]}]}",
-    ]),
-    (Kind::Service, "a", "s1", &["spec: {ports: [{port: 80, name: http}]}", "spec: {ports: [{port: 80, name: http, appProtocol: kubernetes.io/h2c}]}", "spec: {ports: [{port: 81}]}"]),
+    (
+        Kind::Gateway,
+        "a",
+        "one",
+        &[
+            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP}]}",
+            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.x.org', allowedRoutes: {namespaces: {from: All}}}, {name: exact, port: 80, protocol: HTTP, hostname: a.x.org}]}",
+            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP}, {name: http2, port: 80, protocol: HTTP}, {name: alt, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}}]}",
+            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: '*.x.org', tls: {certificateRefs: [{name: cert}]}}, {name: b, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: b}]}}]}",
+        ],
+    ),
+    (
+        Kind::Gateway,
+        "b",
+        "two",
+        &[
+            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}",
+            "spec: {gatewayClassName: other, listeners: [{name: http, port: 80, protocol: HTTP}]}",
+        ],
+    ),
+    (
+        Kind::HttpRoute,
+        "a",
+        "r1",
+        &[
+            "spec: {parentRefs: [{name: one}], hostnames: [a.x.org], rules: [{name: n, backendRefs: [{name: s1, port: 80}]}]}",
+            "spec: {parentRefs: [{name: one}, {name: two, namespace: b}], hostnames: [a.x.org, '*.x.org'], rules: [{matches: [{path: {value: /p}}], backendRefs: [{name: s1, port: 80, weight: 3}, {name: s2, namespace: b, port: 80}]}]}",
+            "spec: {parentRefs: [{name: one, sectionName: exact}], rules: [{filters: [{type: ExtensionRef, extensionRef: {group: gateway.kgateway.dev, kind: DirectResponse, name: dr}}]}]}",
+            "spec: {parentRefs: [{name: one}], rules: [{filters: [{type: Unheard}], backendRefs: [{name: s1, port: 80}]}, {matches: [{path: {type: RegularExpression, value: '('}}]}]}",
+        ],
+    ),
+    (
+        Kind::HttpRoute,
+        "b",
+        "r2",
+        &[
+            "spec: {parentRefs: [{name: two}], rules: [{backendRefs: [{name: s2, port: 80}]}]}",
+            "spec: {parentRefs: [{name: one, namespace: a}, {name: two}], hostnames: [b.x.org, a.x.org], rules: [{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: s1, namespace: a, port: 80}}}], backendRefs: [{group: gateway.kgateway.dev, kind: Backend, name: st}]}]}",
+        ],
+    ),
+    (
+        Kind::Service,
+        "a",
+        "s1",
+        &[
+            "spec: {ports: [{port: 80, name: http}]}",
+            "spec: {ports: [{port: 80, name: http, appProtocol: kubernetes.io/h2c}]}",
+            "spec: {ports: [{port: 81}]}",
+        ],
+    ),
     (Kind::Service, "b", "s2", &["spec: {ports: [{port: 80}]}", "spec: {type: ExternalName}"]),
-    (Kind::EndpointSlice, "a", "s1-x", &[
-        "labels: {kubernetes.io/service-name: s1}; addressType: IPv4, ports: [{name: http, port: 8080}], endpoints: [{addresses: [10.0.0.1]}]",
-        "labels: {kubernetes.io/service-name: s1}; addressType: IPv4, ports: [{name: http, port: 8080}], endpoints: [{addresses: [10.0.0.2], conditions: {ready: false, serving: true, terminating: true}}, {addresses: [10.0.0.3]}]",
-        "labels: {kubernetes.io/service-name: other}; addressType: IPv4, ports: [{name: http, port: 8080}], endpoints: []",
-    ]),
-    (Kind::ReferenceGrant, "b", "g", &[
-        "spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: a}], to: [{group: '', kind: Service}]}",
-        "spec: {from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: a}], to: [{group: '', kind: Secret}]}",
-    ]),
-    (Kind::TrafficPolicy, "a", "p1", &[
-        "spec: {targetRefs: [{kind: HTTPRoute, name: r1}], timeout: {request: 3s}}",
-        "spec: {targetRefs: [{kind: Gateway, name: one, sectionName: http}, {kind: HTTPRoute, name: r1, sectionName: n}], retries: {attempts: 2, retryOn: 5xx}}",
-        "spec: {targetSelectors: [{kind: HTTPRoute, matchLabels: {app: x}}], timeouts: {request: 9s}}",
-        "spec: {targetRefs: [{kind: HTTPRoute, name: r1}], extAuth: {extensionRef: {name: gone}}}",
-    ]),
-    (Kind::TrafficPolicy, "a", "p2", &[
-        "spec: {targetRefs: [{kind: HTTPRoute, name: r1}, {kind: Gateway, name: one}], timeout: {request: 5s, idle: 1s}, cors: {allowOrigins: ['*']}}",
-        "spec: {targetRefs: [{kind: HTTPRoute, name: nowhere}], timeout: {request: oops}}",
-    ]),
-    (Kind::Backend, "b", "st", &[
-        "spec: {type: Static, static: {hosts: [{host: example.com, port: 443, tls: {sni: example.com}}]}}",
-        "spec: {type: Static, static: {hosts: [{host: 10.0.0.9, port: 80}]}}",
-        "spec: {type: Static, static: {hosts: []}}",
-    ]),
+    (
+        Kind::EndpointSlice,
+        "a",
+        "s1-x",
+        &[
+            "labels: {kubernetes.io/service-name: s1}; addressType: IPv4, ports: [{name: http, port: 8080}], endpoints: [{addresses: [10.0.0.1]}]",
+            "labels: {kubernetes.io/service-name: s1}; addressType: IPv4, ports: [{name: http, port: 8080}], endpoints: [{addresses: [10.0.0.2], conditions: {ready: false, serving: true, terminating: true}}, {addresses: [10.0.0.3]}]",
+            "labels: {kubernetes.io/service-name: other}; addressType: IPv4, ports: [{name: http, port: 8080}], endpoints: []",
+        ],
+    ),
+    (
+        Kind::ReferenceGrant,
+        "b",
+        "g",
+        &[
+            "spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: a}], to: [{group: '', kind: Service}]}",
+            "spec: {from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: a}], to: [{group: '', kind: Secret}]}",
+        ],
+    ),
+    (
+        Kind::TrafficPolicy,
+        "a",
+        "p1",
+        &[
+            "spec: {targetRefs: [{kind: HTTPRoute, name: r1}], timeout: {request: 3s}}",
+            "spec: {targetRefs: [{kind: Gateway, name: one, sectionName: http}, {kind: HTTPRoute, name: r1, sectionName: n}], retries: {attempts: 2, retryOn: 5xx}}",
+            "spec: {targetSelectors: [{kind: HTTPRoute, matchLabels: {app: x}}], timeouts: {request: 9s}}",
+            "spec: {targetRefs: [{kind: HTTPRoute, name: r1}], extAuth: {extensionRef: {name: gone}}}",
+        ],
+    ),
+    (
+        Kind::TrafficPolicy,
+        "a",
+        "p2",
+        &[
+            "spec: {targetRefs: [{kind: HTTPRoute, name: r1}, {kind: Gateway, name: one}], timeout: {request: 5s, idle: 1s}, cors: {allowOrigins: ['*']}}",
+            "spec: {targetRefs: [{kind: HTTPRoute, name: nowhere}], timeout: {request: oops}}",
+        ],
+    ),
+    (
+        Kind::Backend,
+        "b",
+        "st",
+        &[
+            "spec: {type: Static, static: {hosts: [{host: example.com, port: 443, tls: {sni: example.com}}]}}",
+            "spec: {type: Static, static: {hosts: [{host: 10.0.0.9, port: 80}]}}",
+            "spec: {type: Static, static: {hosts: []}}",
+        ],
+    ),
     (Kind::DirectResponse, "a", "dr", &["spec: {statusCode: 418, body: tea}", "spec: {statusCode: 99}"]),
     (Kind::Secret, "b", "cert", &["{}", "type: kubernetes.io/tls"]),
 ];
@@ -66,13 +130,24 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
 fn object(slot: usize, variant: usize) -> Object {
     let (kind, namespace, name, variants) = SLOTS[slot];
     let content = variants[variant % variants.len()];
-    let (metadata, body) = match content.strip_prefix("labels: ").map(|rest| rest.split_once("; ").unwrap_or((rest, ""))) {
-        Some((labels, body)) => (format!(", labels: {labels}"), body),
-        None => (String::new(), content.trim_matches(['{', '}'].as_slice()).trim()),
+    let (metadata, body) =
+        match content.strip_prefix("labels: ").map(|rest| rest.split_once("; ").unwrap_or((rest, ""))) {
+            Some((labels, body)) => (format!(", labels: {labels}"), body),
+            None => (String::new(), content.trim_matches(['{', '}'].as_slice()).trim()),
+        };
+    let body = if content.starts_with("labels: ") {
+        body
+    } else if content == "{}" {
+        ""
+    } else {
+        content
     };
-    let body = if content.starts_with("labels: ") { body } else if content == "{}" { "" } else { content };
     // Routes of some variants carry the label that the selecting policy asks for.
-    let metadata = if kind == Kind::HttpRoute && variant.is_multiple_of(2) { ", labels: {app: x}".to_owned() } else { metadata };
+    let metadata = if kind == Kind::HttpRoute && variant.is_multiple_of(2) {
+        ", labels: {app: x}".to_owned()
+    } else {
+        metadata
+    };
     let mut yaml = format!("{{apiVersion: {}, kind: {kind}, metadata: {{name: {name}", kind.api_version());
     if !namespace.is_empty() {
         let _ = write!(yaml, ", namespace: {namespace}");
@@ -131,7 +206,8 @@ impl Mirror {
     }
 
     fn of(translator: &Translator) -> Self {
-        let body = |r: &std::sync::Arc<Resource>| (format!("{:?}/{}", r.resource_type, r.name), r.body.to_vec());
+        let body =
+            |r: &std::sync::Arc<Resource>| (format!("{:?}/{}", r.resource_type, r.name), r.body.to_vec());
         Self {
             resources: translator
                 .gateways()

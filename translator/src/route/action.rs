@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source};
 use envoy_types::pb::envoy::config::route::v3::{
-    DirectResponseAction, RedirectAction, Route, RouteAction, WeightedCluster, redirect_action, route,
-    route_action, weighted_cluster,
+    DirectResponseAction, HeaderMatcher, RedirectAction, Route, RouteAction, WeightedCluster, header_matcher,
+    redirect_action, route, route_action, weighted_cluster,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
 
@@ -17,8 +17,9 @@ use super::matches::{Match, preflight};
 use super::retry::{self, Retry};
 use crate::backend::ClusterId;
 use crate::envoy::scope::CORS_FILTER;
-use crate::envoy::{any, duration, per_million, regex_matcher, u32_value};
+use crate::envoy::{any, duration, per_million, regex_matcher, safe_regex, u32_value};
 use crate::gateway::Protocol;
+use crate::hostname::Hostname;
 
 /// The cluster of shares that have no valid backend. It is never defined, so Envoy answers 500 for them.
 const INVALID_CLUSTER: &str = "postern/invalid-backend";
@@ -277,7 +278,7 @@ fn redirect(redirect: &Redirect, matching: &Match, place: Place) -> route::Actio
     };
     route::Action::Redirect(RedirectAction {
         host_redirect: redirect.host.clone().unwrap_or_default(),
-        // Envoy drops the port of the request when the scheme changes, and keeps it otherwise; port 0 is "unset".
+        // 0 is "unset": see `on_host`.
         port_redirect: if implied { 0 } else { port.into() },
         response_code: code.into(),
         scheme_rewrite_specifier: scheme
@@ -285,6 +286,40 @@ fn redirect(redirect: &Redirect, matching: &Match, place: Place) -> route::Actio
         path_rewrite_specifier,
         ..RedirectAction::default()
     })
+}
+
+/// The routes that stand for `route` on one host. Only redirects differ: Envoy would keep a port in the request's
+/// Host where the redirect implies another one, unless it is told the host, or the port.
+pub(crate) fn on_host(route: &Arc<Route>, host: &Hostname, place: Place) -> Vec<Arc<Route>> {
+    let Some(route::Action::Redirect(redirect)) = &route.action else { return vec![Arc::clone(route)] };
+    if !redirect.host_redirect.is_empty() || redirect.port_redirect != 0 {
+        return vec![Arc::clone(route)];
+    }
+    let with = |change: &dyn Fn(&mut RedirectAction)| {
+        let mut copy = route.as_ref().clone();
+        if let Some(route::Action::Redirect(redirect)) = &mut copy.action {
+            change(redirect);
+        }
+        copy
+    };
+    if let Hostname::Exact(host) = host {
+        return vec![Arc::new(with(&|redirect| redirect.host_redirect.clone_from(host)))];
+    }
+    let https = match &redirect.scheme_rewrite_specifier {
+        Some(redirect_action::SchemeRewriteSpecifier::SchemeRedirect(scheme)) => scheme == "https",
+        _ => place.protocol == Protocol::Https,
+    };
+    let mut with_port = with(&|redirect| redirect.port_redirect = if https { 443 } else { 80 });
+    if let Some(matching) = &mut with_port.r#match {
+        matching.headers.push(HeaderMatcher {
+            name: ":authority".to_owned(),
+            header_match_specifier: Some(header_matcher::HeaderMatchSpecifier::StringMatch(safe_regex(
+                ".*:[0-9]+",
+            ))),
+            ..HeaderMatcher::default()
+        });
+    }
+    vec![Arc::new(with_port), Arc::clone(route)]
 }
 
 fn direct(status: u16, body: Option<&str>) -> route::Action {
