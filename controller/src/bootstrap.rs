@@ -183,8 +183,7 @@ impl Bootstrap {
             },
         });
         if tcp {
-            cluster["upstream_connection_options"] =
-                json!({"tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 10, "keepalive_interval": 5}});
+            cluster["upstream_connection_options"] = json!({"tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 10, "keepalive_interval": 5}});
         }
         cluster
     }

@@ -175,7 +175,8 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
 
     let mut status = wishes.status;
     if wishes.fail > 0 {
-        let id = head.headers.get("x-request-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+        let id =
+            head.headers.get("x-request-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
         if state.attempt(id.unwrap_or_else(|| head.uri.to_string()), wishes.fail) {
             status = StatusCode::SERVICE_UNAVAILABLE;
         }
@@ -183,7 +184,10 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     let mut headers: BTreeMap<&str, String> = BTreeMap::new();
     for (name, value) in &head.headers {
         let value = String::from_utf8_lossy(value.as_bytes());
-        headers.entry(name.as_str()).and_modify(|all| *all = format!("{all}, {value}")).or_insert(value.into_owned());
+        headers
+            .entry(name.as_str())
+            .and_modify(|all| *all = format!("{all}, {value}"))
+            .or_insert(value.into_owned());
     }
     let host = head.uri.authority().map(hyper::http::uri::Authority::as_str);
     let mut response = if let Some(text) = wishes.body {
@@ -201,7 +205,11 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
                 Version::HTTP_10 => "HTTP/1.0",
                 _ => "HTTP/1.1",
             },
-            headers: headers.iter().filter(|(name, _)| **name != HOST.as_str()).map(|(n, v)| (*n, v.clone())).collect(),
+            headers: headers
+                .iter()
+                .filter(|(name, _)| **name != HOST.as_str())
+                .map(|(n, v)| (*n, v.clone()))
+                .collect(),
             body: std::str::from_utf8(&body).unwrap_or("(not text)"),
         };
         // Strings and numbers always serialise.
@@ -211,7 +219,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     };
     for wish in head.headers.get_all(SET_HEADER) {
         let Some((name, value)) = wish.to_str().ok().and_then(|text| text.split_once(':')) else { continue };
-        if let (Ok(name), Ok(value)) = (name.trim().parse::<HeaderName>(), HeaderValue::from_str(value.trim())) {
+        if let (Ok(name), Ok(value)) =
+            (name.trim().parse::<HeaderName>(), HeaderValue::from_str(value.trim()))
+        {
             response.headers_mut().append(name, value);
         }
     }
@@ -279,18 +289,18 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 fn percent_decoded(text: &str) -> String {
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        let rest = bytes.as_slice();
-        let code = rest.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+    let mut rest = text.as_bytes();
+    let mut out = Vec::with_capacity(rest.len());
+    while let Some((byte, after)) = rest.split_first() {
+        let code = after.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        rest = after;
         match (byte, code) {
             (b'%', Some(code)) => {
                 out.push(code);
-                bytes.nth(1);
+                rest = &after[2..];
             }
             (b'+', _) => out.push(b' '),
-            _ => out.push(byte),
+            _ => out.push(*byte),
         }
     }
     String::from_utf8_lossy(&out).into_owned()
@@ -324,7 +334,8 @@ mod tests {
     #[test]
     fn fails_the_first_attempts_of_each_request() {
         let state = State { name: String::new(), count: AtomicU64::new(0), attempts: Mutex::default() };
-        let tries: Vec<_> = ["a", "b", "a", "a", "b", "b", "a"].iter().map(|id| state.attempt((*id).into(), 2)).collect();
+        let tries: Vec<_> =
+            ["a", "b", "a", "a", "b", "b", "a"].iter().map(|id| state.attempt((*id).into(), 2)).collect();
         assert_eq!(tries, [true, true, true, false, true, false, true]);
     }
 }

@@ -30,9 +30,10 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Namespace;
 use postern_translator::{Change, Kind, Object, ObjectKey};
 
-pub use self::tree::PathError;
-pub use self::watch::{Watcher, WatchEvent};
 use self::file::File;
+use self::parse::Held;
+pub use self::tree::PathError;
+pub use self::watch::{WatchEvent, Watcher};
 use crate::diagnostic::{Diagnostic, Level, Location};
 
 /// The namespace of objects that name none, as with `kubectl`.
@@ -63,7 +64,7 @@ pub struct Source {
     /// Which files define an object; more than one is a mistake, and the first in order counts.
     definitions: BTreeMap<ObjectKey, BTreeSet<Arc<PathBuf>>>,
     /// The objects in force, without the implied Namespaces.
-    objects: BTreeMap<ObjectKey, Object>,
+    objects: BTreeMap<ObjectKey, Held>,
     /// How many objects live in each namespace.
     namespaces: BTreeMap<String, usize>,
     patient: bool,
@@ -82,15 +83,21 @@ impl Source {
         }
     }
 
+    /// Checks that all paths can be read.
+    ///
+    /// # Errors
+    /// [`PathError`] if one of them does not exist or cannot be listed.
+    pub fn check(&self) -> Result<(), PathError> {
+        self.roots.iter().try_for_each(|root| tree::list(root).map(drop))
+    }
+
     /// Reads everything once, for a command that does not watch.
     ///
     /// # Errors
     /// [`PathError`] if one of the paths does not exist or cannot be listed.
     pub fn read(paths: impl IntoIterator<Item = PathBuf>) -> Result<(Self, Vec<Change>), PathError> {
         let mut source = Self::new(paths);
-        for root in &source.roots {
-            tree::list(root)?;
-        }
+        source.check()?;
         let changes = source.refresh(Instant::now()).changes;
         Ok((source, changes))
     }
@@ -117,8 +124,14 @@ impl Source {
 
     /// The objects in force, with the implied Namespaces.
     pub fn objects(&self) -> impl Iterator<Item = Object> + '_ {
-        let implied = self.namespaces.keys().filter(|name| !self.has_namespace(name)).map(|name| namespace(name));
-        self.objects.values().map(with_name_label).chain(implied)
+        let implied =
+            self.namespaces.keys().filter(|name| !self.has_namespace(name)).map(|name| namespace(name));
+        self.objects.values().map(|held| with_name_label(&held.object)).chain(implied)
+    }
+
+    /// The object of this key, if it is in force.
+    pub fn get(&self, key: &ObjectKey) -> Option<&Object> {
+        self.objects.get(key).map(|held| &held.object)
     }
 
     /// Looks at all paths, and reads the files that changed. `now` is the time by which [`SETTLE`] is measured.
@@ -201,8 +214,8 @@ impl Source {
                 used.insert(key.namespace.clone());
             }
             match winner {
-                Some(object) => match self.objects.insert(key.clone(), object.clone()) {
-                    Some(old) if old == object => {}
+                Some(held) => match self.objects.insert(key.clone(), held.clone()) {
+                    Some(old) if old == held => {}
                     old => {
                         if old.is_none() && !key.namespace.is_empty() {
                             *self.namespaces.entry(key.namespace.clone()).or_default() += 1;
@@ -210,7 +223,7 @@ impl Source {
                                 changes.push(Change::Upsert(namespace(&key.namespace)));
                             }
                         }
-                        changes.push(Change::Upsert(with_name_label(&object)));
+                        changes.push(Change::Upsert(with_name_label(&held.object)));
                     }
                 },
                 None => {
@@ -259,7 +272,8 @@ impl Source {
         for (key, paths) in self.definitions.iter().filter(|(_, paths)| paths.len() > 1) {
             let first = self.locate(key, "").map(|l| l.to_string()).unwrap_or_default();
             for path in paths.iter().skip(1) {
-                let (line, column) = self.files.get(path).and_then(|file| file.locate(key, "")).unwrap_or_default();
+                let (line, column) =
+                    self.files.get(path).and_then(|file| file.locate(key, "")).unwrap_or_default();
                 out.push(Diagnostic {
                     level: Level::Error,
                     location: Some(Location { file: path.clone(), line, column }),

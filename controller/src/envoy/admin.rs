@@ -72,7 +72,8 @@ impl Admin {
         let call = async {
             match &self.address {
                 Address::Tcp(host, port) => {
-                    let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(AdminError::Connect)?;
+                    let stream =
+                        TcpStream::connect((host.as_str(), *port)).await.map_err(AdminError::Connect)?;
                     exchange(stream, method, path).await
                 }
                 Address::Unix(socket) => {

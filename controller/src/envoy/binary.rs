@@ -91,9 +91,11 @@ fn version_of(path: &Path) -> Result<String, BinaryError> {
     let broken = |reason: String| BinaryError::Broken { path: path.to_owned(), reason };
     let output = Command::new(path).arg("--version").output().map_err(|e| broken(e.to_string()))?;
     let said = String::from_utf8_lossy(&output.stdout);
-    said.split_once("version: ").and_then(|(_, rest)| rest.split('/').nth(1)).map(str::to_owned).ok_or_else(|| {
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        let complaint = complaint.lines().next().unwrap_or("it does not name its version as Envoy does");
-        broken(complaint.to_owned())
-    })
+    said.split_once("version: ").and_then(|(_, rest)| rest.split('/').nth(1)).map(str::to_owned).ok_or_else(
+        || {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            let complaint = complaint.lines().next().unwrap_or("it does not name its version as Envoy does");
+            broken(complaint.to_owned())
+        },
+    )
 }

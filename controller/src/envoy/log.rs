@@ -15,6 +15,19 @@ pub enum LogLevel {
     Critical,
 }
 
+impl LogLevel {
+    /// Envoy's word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// One line of Envoy's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {

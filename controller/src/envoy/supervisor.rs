@@ -220,7 +220,11 @@ impl Runner {
         let mut command = match &self.launch.guard {
             Some(guard) => {
                 let mut command = Command::new(guard);
-                command.arg(super::GUARD_COMMAND).arg(std::process::id().to_string()).arg("--").arg(&self.launch.envoy);
+                command
+                    .arg(super::GUARD_COMMAND)
+                    .arg(std::process::id().to_string())
+                    .arg("--")
+                    .arg(&self.launch.envoy);
                 command
             }
             None => Command::new(&self.launch.envoy),
@@ -293,11 +297,14 @@ impl Runner {
     async fn end(&self, child: &mut Child, admin: &Admin) {
         if admin.post("/drain_listeners").await.is_ok() {
             let deadline = Instant::now() + self.launch.timing.drain;
-            while Instant::now() < deadline && admin.active_requests().await.is_some_and(|active| active > 0) {
+            while Instant::now() < deadline && admin.active_requests().await.is_some_and(|active| active > 0)
+            {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        if terminate(child).is_ok() && tokio::time::timeout(Duration::from_secs(3), child.wait()).await.is_ok() {
+        if terminate(child).is_ok()
+            && tokio::time::timeout(Duration::from_secs(3), child.wait()).await.is_ok()
+        {
             return;
         }
         if let Err(error) = child.kill().await {

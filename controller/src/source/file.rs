@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use postern_translator::{Object, ObjectKey};
+use postern_translator::ObjectKey;
 
-use super::parse::{self, Parsed};
+use super::parse::{self, Held, Parsed};
 use super::position::{FieldIndex, Position};
 use super::{SETTLE, fields, text, tree};
 use crate::diagnostic::{Diagnostic, Level, Location};
@@ -21,7 +21,7 @@ pub(crate) struct File {
     fingerprint: Option<Fingerprint>,
     documents: Vec<Document>,
     /// The objects in force: those of the sound documents, and those kept from before.
-    objects: BTreeMap<ObjectKey, Object>,
+    objects: BTreeMap<ObjectKey, Held>,
     /// Those of `objects` that no longer stand in the file.
     kept: BTreeSet<ObjectKey>,
     /// Why the file could not be read.
@@ -99,7 +99,7 @@ enum Reading {
 
 impl File {
     /// The objects in force.
-    pub(crate) fn objects(&self) -> &BTreeMap<ObjectKey, Object> {
+    pub(crate) fn objects(&self) -> &BTreeMap<ObjectKey, Held> {
         &self.objects
     }
 
@@ -185,7 +185,9 @@ impl File {
         text::documents(text)
             .into_iter()
             .map(|chunk| match known.get(chunk.text) {
-                Some(same) => Document { line: chunk.line, text: same.text.clone(), parsed: same.parsed.clone() },
+                Some(same) => {
+                    Document { line: chunk.line, text: same.text.clone(), parsed: same.parsed.clone() }
+                }
                 None => Document {
                     line: chunk.line,
                     text: chunk.text.into(),
@@ -201,16 +203,17 @@ impl File {
         let before = std::mem::take(&mut self.objects);
         self.kept.clear();
         for document in &self.documents {
-            for (_, object) in &document.parsed.objects {
-                self.objects.entry(object.key()).or_insert_with(|| object.clone());
+            for (_, held) in &document.parsed.objects {
+                self.objects.entry(held.object.key()).or_insert_with(|| held.clone());
             }
         }
         let unknown = self.documents.iter().any(|document| document.parsed.unknown);
-        for (key, object) in before {
-            let broken = unknown || self.documents.iter().any(|document| document.parsed.broken.contains(&key));
+        for (key, held) in before {
+            let broken =
+                unknown || self.documents.iter().any(|document| document.parsed.broken.contains(&key));
             if broken && !self.objects.contains_key(&key) {
                 self.kept.insert(key.clone());
-                self.objects.insert(key, object);
+                self.objects.insert(key, held);
             }
         }
     }
@@ -218,7 +221,7 @@ impl File {
     /// Line and column of `field` of the object `key` in the file.
     pub(crate) fn locate(&self, key: &ObjectKey, field: &str) -> Option<Position> {
         self.documents.iter().find_map(|document| {
-            let (path, _) = document.parsed.objects.iter().find(|(_, object)| object.key() == *key)?;
+            let (path, _) = document.parsed.objects.iter().find(|(_, held)| held.object.key() == *key)?;
             Some(document.position(&fields::join(path, field)))
         })
     }
@@ -250,8 +253,8 @@ impl File {
                     remedy: finding.remedy.clone(),
                 });
             }
-            for (place, object) in &document.parsed.objects {
-                match seen.entry(object.key()) {
+            for (place, held) in &document.parsed.objects {
+                match seen.entry(held.object.key()) {
                     Entry::Vacant(entry) => {
                         entry.insert((document, place));
                     }

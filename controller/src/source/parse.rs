@@ -1,5 +1,7 @@
 //! One document becomes objects and findings.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use postern_translator::{Kind, Object, ObjectKey};
 use serde_yaml::{Mapping, Value};
 
@@ -8,11 +10,24 @@ use super::position::{FieldIndex, Position};
 use super::suggest;
 use crate::diagnostic::Level;
 
+/// An object, and what tells one content from another. Objects themselves cannot be compared, and parsing again gives new ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) object: Object,
+    digest: u64,
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
 /// What one document holds.
 #[derive(Debug, Default)]
 pub(crate) struct Parsed {
     /// The objects that are sound enough to use, with the path of each within the document (empty, or `items[3]`).
-    pub(crate) objects: Vec<(String, Object)>,
+    pub(crate) objects: Vec<(String, Held)>,
     /// Objects that are meant, but not understood: what was read before stays in force.
     pub(crate) broken: Vec<ObjectKey>,
     /// True if it could not be found out which objects are meant.
@@ -114,7 +129,9 @@ impl Reader<'_> {
             let remedy = "every Kubernetes object names its apiVersion and kind".to_owned();
             return self.report(Level::Error, &subject, "", format!("`{missing}` is missing"), remedy);
         };
-        if kind == "List" || (kind.ends_with("List") && matches!(object.get("items"), Some(Value::Sequence(_)))) {
+        if kind == "List"
+            || (kind.ends_with("List") && matches!(object.get("items"), Some(Value::Sequence(_))))
+        {
             if let Some(Value::Sequence(items)) = object.remove("items") {
                 let prefix = if path.is_empty() { "items".to_owned() } else { format!("{path}.items") };
                 for (index, item) in items.into_iter().enumerate() {
@@ -147,10 +164,17 @@ impl Reader<'_> {
             subject.name = Some(kind.to_string());
             self.out.unknown = true;
             let remedy = "give the object a name".to_owned();
-            return self.report(Level::Error, &subject, "metadata.name", "`metadata.name` is missing".to_owned(), remedy);
+            return self.report(
+                Level::Error,
+                &subject,
+                "metadata.name",
+                "`metadata.name` is missing".to_owned(),
+                remedy,
+            );
         };
         let namespace = if kind.is_namespaced() {
-            let namespace = metadata_text(&object, "namespace").unwrap_or_else(|| super::DEFAULT_NAMESPACE.to_owned());
+            let namespace =
+                metadata_text(&object, "namespace").unwrap_or_else(|| super::DEFAULT_NAMESPACE.to_owned());
             if let Some(Value::Mapping(metadata)) = object.get_mut("metadata") {
                 metadata.insert("namespace".into(), namespace.clone().into());
             }
@@ -170,11 +194,16 @@ impl Reader<'_> {
         let mut track = serde_path_to_error::Track::new();
         let result = {
             let tracked = serde_path_to_error::Deserializer::new(&value, &mut track);
-            let listened = serde_ignored::Deserializer::new(tracked, |path| ignored.push(fields::path_of(&path)));
+            let mut listen = |path: serde_ignored::Path<'_>| ignored.push(fields::path_of(&path));
+            let listened = serde_ignored::Deserializer::new(tracked, &mut listen);
             Object::deserialize(kind, listened)
         };
         match result {
-            Ok(object) => self.out.objects.push((subject.path.clone(), object)),
+            Ok(object) => {
+                let mut hasher = DefaultHasher::new();
+                value.hash(&mut hasher);
+                self.out.objects.push((subject.path.clone(), Held { object, digest: hasher.finish() }));
+            }
             Err(error) => {
                 let field = track.path().to_string();
                 let field = if field == "." { String::new() } else { field };

@@ -33,7 +33,8 @@ impl FieldIndex {
                     end_value(&mut frames);
                 }
                 Event::Scalar(..) | Event::Alias(_) | Event::MappingStart(..) | Event::SequenceStart(..) => {
-                    if let (Event::Scalar(key, ..), Some(Frame::Object { length, in_value })) = (&event, frames.last_mut())
+                    if let (Event::Scalar(key, ..), Some(Frame::Object { length, in_value })) =
+                        (&event, frames.last_mut())
                         && !*in_value
                     {
                         path.truncate(*length);

@@ -55,7 +55,12 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         }
     }
 
-    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, fields: Fields, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: Fields,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         if self.path == self.target {
             self.found.set(fields);
         }
@@ -66,11 +71,20 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         if self.value.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(self, name: &'static str, variants: Fields, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: Fields,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         match self.value {
             Value::String(text) => {
                 let text: StrDeserializer<'_, Error> = text.as_str().into_deserializer();

@@ -42,10 +42,10 @@ pub(crate) fn unknown_kind(api_version: &str, kind: &str) -> Verdict {
         };
     }
     if let Some(near) = nearest(group, GATEWAY_GROUPS.iter().copied()) {
-        let remedy = Kind::from_group_kind(near, kind)
-            .map_or_else(|| format!("did you mean the group {near}?"), |k| {
-                format!("did you mean `apiVersion: {}`?", k.api_version())
-            });
+        let remedy = Kind::from_group_kind(near, kind).map_or_else(
+            || format!("did you mean the group {near}?"),
+            |k| format!("did you mean `apiVersion: {}`?", k.api_version()),
+        );
         return Verdict {
             level: Level::Error,
             field: "apiVersion",
@@ -53,7 +53,8 @@ pub(crate) fn unknown_kind(api_version: &str, kind: &str) -> Verdict {
             remedy,
         };
     }
-    if let Some(near) = nearest_kind(kind).filter(|k| k.group() == group || GATEWAY_GROUPS.contains(&k.group()))
+    if let Some(near) =
+        nearest_kind(kind).filter(|k| k.group() == group || GATEWAY_GROUPS.contains(&k.group()))
         && near.as_str() != kind
     {
         return Verdict {
@@ -117,7 +118,12 @@ mod tests {
     fn names_what_was_meant() {
         let remedy = |api_version, kind| unknown_kind(api_version, kind).remedy;
         assert!(remedy("gateway.networking.k8s.io/v1", "Gatway").contains("`kind: Gateway`"));
-        assert!(remedy("gateway.networking.k8s.io/v1", "TrafficPolicy").contains("gateway.kgateway.dev/v1alpha1"));
-        assert!(remedy("gateway.networking.k8s.io/v1alpha9", "HTTPRoute").contains("gateway.networking.k8s.io/v1`"));
+        assert!(
+            remedy("gateway.networking.k8s.io/v1", "TrafficPolicy").contains("gateway.kgateway.dev/v1alpha1")
+        );
+        assert!(
+            remedy("gateway.networking.k8s.io/v1alpha9", "HTTPRoute")
+                .contains("gateway.networking.k8s.io/v1`")
+        );
     }
 }

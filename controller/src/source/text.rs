@@ -58,12 +58,18 @@ mod tests {
 
     #[test]
     fn cuts_at_markers_and_counts_lines() {
-        assert_eq!(cut("a: 1\n---\nb: 2\n--- # c\nc: 3"), [(1, "a: 1\n"), (2, "---\nb: 2\n"), (4, "--- # c\nc: 3")]);
+        assert_eq!(
+            cut("a: 1\n---\nb: 2\n--- # c\nc: 3"),
+            [(1, "a: 1\n"), (2, "---\nb: 2\n"), (4, "--- # c\nc: 3")]
+        );
     }
 
     #[test]
     fn leaves_out_empty_documents_and_comments() {
-        assert_eq!(cut("# licence\n---\n---\n\n# x\n---\na: 1\n---\n"), [(1, "# licence\n---\n---\n\n# x\n---\na: 1\n")]);
+        assert_eq!(
+            cut("# licence\n---\n---\n\n# x\n---\na: 1\n---\n"),
+            [(1, "# licence\n---\n---\n\n# x\n---\na: 1\n")]
+        );
         assert_eq!(cut(""), []);
         assert_eq!(cut("---\n# only this\n"), []);
     }

@@ -81,8 +81,7 @@ impl Watcher {
                 failed = Some(error);
             }
         }
-        self.given =
-            wanted.iter().chain(&self.roots).map(|path| (absolute(path), path.clone())).collect();
+        self.given = wanted.iter().chain(&self.roots).map(|path| (absolute(path), path.clone())).collect();
         self.watched = wanted;
         if let Some(error) = failed {
             poll_instead(&error);
@@ -123,20 +122,28 @@ impl Watcher {
         let Some(news) = News::of(event) else { return };
         heard.anything |= event.need_rescan() || event.paths.is_empty();
         for path in &event.paths {
-            let file = self.as_given(path).filter(|p| (tree::is_manifest(p) || self.roots.contains(p)) && !p.is_symlink());
+            let file = self
+                .as_given(path)
+                .filter(|p| (tree::is_manifest(p) || self.roots.contains(p)) && !p.is_symlink());
             match file {
                 Some(file) if !file.is_dir() => {
                     heard.writing |= news == News::Writing;
                     heard.files.insert(file);
                 }
                 // A link or directory, or an entry that one may go through. Other files are none of our business.
-                _ => heard.anything |= news == News::Entry && (path.is_symlink() || path.is_dir() || !path.exists()),
+                _ => {
+                    heard.anything |=
+                        news == News::Entry && (path.is_symlink() || path.is_dir() || !path.exists())
+                }
             }
         }
     }
 
     fn as_given(&self, path: &Path) -> Option<PathBuf> {
-        self.given.get(path).cloned().or_else(|| Some(self.given.get(path.parent()?)?.join(path.file_name()?)))
+        self.given
+            .get(path)
+            .cloned()
+            .or_else(|| Some(self.given.get(path.parent()?)?.join(path.file_name()?)))
     }
 }
 
@@ -164,11 +171,12 @@ enum News {
 impl News {
     fn of(event: &notify::Event) -> Option<Self> {
         match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Metadata(_)) => {
-                Some(Self::Written)
-            }
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Metadata(_)) => Some(Self::Written),
             EventKind::Access(_) => None,
-            EventKind::Modify(ModifyKind::Name(_)) | EventKind::Create(_) | EventKind::Remove(_) => Some(Self::Entry),
+            EventKind::Modify(ModifyKind::Name(_)) | EventKind::Create(_) | EventKind::Remove(_) => {
+                Some(Self::Entry)
+            }
             // Linux says when the writing has ended.
             _ if cfg!(target_os = "linux") && !event.need_rescan() => None,
             _ => Some(Self::Writing),
