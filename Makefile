@@ -1,0 +1,57 @@
+# Everything a contributor does, by name. `make help` lists it.
+# Tools that are not on the machine (Envoy, the Gateway API module) are put into
+# ${XDG_CACHE_HOME:-~/.cache}/postern by the targets that need them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+EXAMPLE ?= quickstart
+ECHO ?= --echo red=127.0.0.1:3001 --echo blue=127.0.0.1:3002
+CARGO ?= cargo
+
+.PHONY: help run test lint fmt bench docs crds envoy check-machine
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: check-machine ## Serve examples/quickstart with a real Envoy (EXAMPLE=name for another one)
+	@envoy="$$(hack/envoy.sh)"; \
+	$(CARGO) build --quiet -p postern; \
+	exec "$${CARGO_TARGET_DIR:-target}/debug/postern" run examples/$(EXAMPLE) --envoy "$$envoy" $(ECHO)
+
+test: check-machine ## Run all tests: unit, property, golden, real Envoy, examples
+	@export POSTERN_ENVOY="$$(hack/envoy.sh)"; \
+	tests/setup/gateway-api.sh >/dev/null; \
+	$(CARGO) build --workspace --all-targets; \
+	$(CARGO) test --workspace
+
+lint: check-machine ## Check format, lints, documentation and (where cargo-deny is installed) dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
+	else echo "cargo-deny is not installed: dependencies were not checked (cargo install --locked cargo-deny)"; fi
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+bench: check-machine ## Run the benchmarks; they print tables (several minutes)
+	@export POSTERN_ENVOY="$$(hack/envoy.sh)"; \
+	$(CARGO) bench -p postern-translator; \
+	$(CARGO) build --release -p postern; \
+	$(CARGO) bench -p postern-e2e
+
+docs: check-machine ## Build the API documentation into target/doc
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+crds: ## Write deploy/crds from the types
+	$(CARGO) run --quiet -p postern-api --example generate-crds
+
+envoy: ## Install the pinned Envoy into the cache and print its path
+	@hack/envoy.sh
+
+check-machine:
+	@command -v $(CARGO) >/dev/null || { echo "cargo is not on PATH: install Rust with rustup (the version is in rust-toolchain.toml)" >&2; exit 1; }
+	@command -v python3 >/dev/null || { echo "python3 is not on PATH: it brings the pinned Envoy" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "no C compiler on PATH: install gcc or clang" >&2; exit 1; }
