@@ -59,18 +59,30 @@ pub(crate) struct Place {
 /// The Envoy routes of one match, in order, all named `name`.
 pub(crate) fn routes(rule: &Rule, matching: &Match, place: Place, name: &str) -> Vec<Route> {
     let mut out = Vec::new();
-    if !rule.refused
-        && let Some(method) = matching.method.as_deref().filter(|m| *m != "OPTIONS")
-        && rule.cors.as_ref().is_some_and(Cors::allows_origins)
-    {
-        // A preflight asks with OPTIONS for the method that the match wants.
-        let mut companion = matching.clone();
-        companion.envoy.headers.retain(|h| h.name != ":method");
-        companion.envoy.headers.extend(preflight(method));
-        out.push(finish(rule, &companion, direct(204, None), name));
+    if !rule.refused && rule.cors.as_ref().is_some_and(Cors::allows_origins) {
+        out.extend(preflight_route(rule, matching, name));
     }
     out.extend(actions(rule, matching, place, name));
     out
+}
+
+/// A route for the preflights of a match. A preflight is an OPTIONS request without the headers of the request that it
+/// asks for, so it would miss a match on a method or on headers; and Envoy's CORS filter answers only where the
+/// action is a route. The cluster is never reached: the filter answers first.
+fn preflight_route(rule: &Rule, matching: &Match, name: &str) -> Option<Route> {
+    let seen_by_the_match = matching.envoy.headers.is_empty();
+    let forwards = rule.filters.redirect.is_none() && rule.filters.answer.is_none();
+    if (seen_by_the_match && forwards) || matching.method.as_deref() == Some("OPTIONS") {
+        return None;
+    }
+    let mut companion = matching.clone();
+    companion.envoy.headers = preflight(matching.method.as_deref());
+    let action = route::Action::Route(RouteAction {
+        cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(INVALID_CLUSTER.to_owned())),
+        cluster_not_found_response_code: route_action::ClusterNotFoundResponseCode::NotFound.into(),
+        ..RouteAction::default()
+    });
+    Some(finish(rule, &companion, action, name))
 }
 
 fn actions(rule: &Rule, matching: &Match, place: Place, name: &str) -> Vec<Route> {

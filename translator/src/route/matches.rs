@@ -169,17 +169,19 @@ pub(crate) fn regex(value: &str) -> Result<String, Fault> {
     Ok(parsed.as_str().to_owned())
 }
 
-/// The matchers that tell a CORS preflight for `method` from other OPTIONS requests.
-pub(crate) fn preflight(method: &str) -> Vec<HeaderMatcher> {
-    let requested = HeaderMatcher {
-        name: "access-control-request-method".to_owned(),
-        header_match_specifier: Some(header_matcher::HeaderMatchSpecifier::StringMatch(exact(method))),
+/// The matchers that tell a CORS preflight, for `method` if one is given, from other OPTIONS requests.
+pub(crate) fn preflight(method: Option<&str>) -> Vec<HeaderMatcher> {
+    let matcher = |name: &str, specifier| HeaderMatcher {
+        name: name.to_owned(),
+        header_match_specifier: Some(specifier),
         ..HeaderMatcher::default()
     };
-    let origin = HeaderMatcher {
-        name: "origin".to_owned(),
-        header_match_specifier: Some(header_matcher::HeaderMatchSpecifier::PresentMatch(true)),
-        ..HeaderMatcher::default()
-    };
-    vec![method_matcher("OPTIONS"), requested, origin]
+    let present = || header_matcher::HeaderMatchSpecifier::PresentMatch(true);
+    let requested =
+        method.map_or_else(present, |m| header_matcher::HeaderMatchSpecifier::StringMatch(exact(m)));
+    vec![
+        method_matcher("OPTIONS"),
+        matcher("access-control-request-method", requested),
+        matcher("origin", present()),
+    ]
 }
