@@ -210,6 +210,7 @@ impl Stream {
 
     fn subscribe(&mut self, resource_type: ResourceType, request: DeltaDiscoveryRequest) {
         let claims = request.initial_resource_versions;
+        let clusters_told = self.channels.get(ResourceType::Cluster).subscription.started();
         let channel = self.channels.get_mut(resource_type);
         let change = channel.subscription.change(
             resource_type,
@@ -218,8 +219,10 @@ impl Stream {
             &claims,
         );
         if change.first {
-            if !claims.is_empty() {
-                self.rollout.resume();
+            // Who asks for endpoints before clusters has clusters, even if it has nothing that carries a version.
+            let endpoints_first = resource_type == ResourceType::ClusterLoadAssignment && !clusters_told;
+            if !claims.is_empty() || endpoints_first {
+                self.rollout.resume(clusters_told);
             }
             if resource_type == ResourceType::Cluster {
                 self.rollout.clusters_subscribed();

@@ -313,14 +313,7 @@ impl Channel {
         let mut bytes = 0;
         let mut left = BTreeMap::new();
         for (name, answer) in std::mem::take(&mut self.dirty) {
-            let step = match self.step(&name, answer, gate.empty_now) {
-                Step::SendAndDefer(resource) => {
-                    self.deferred.insert(Arc::clone(&name));
-                    Step::Send(resource)
-                }
-                step => step,
-            };
-            match step {
+            match self.step(&name, answer, gate.empty_now) {
                 Step::Nothing => {
                     // Withdrawn, or back to what the proxy holds: the rejection is history.
                     if !self.target.get(&name).is_some_and(|target| self.isolation.is_parked(target)) {
@@ -344,7 +337,10 @@ impl Channel {
                     self.deferred.insert(name);
                 }
                 Step::Absent => batch.removed.push(name),
-                Step::SendAndDefer(_) => {}
+                Step::SendAndDefer(resource) => {
+                    batch.resources.push(resource);
+                    self.deferred.insert(name);
+                }
                 Step::AbsentAndDefer => {
                     batch.removed.push(Arc::clone(&name));
                     self.deferred.insert(name);

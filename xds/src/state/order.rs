@@ -112,9 +112,13 @@ impl Rollout {
         self.progress += 1;
     }
 
-    /// The proxy came with resources from an earlier stream.
-    pub(super) fn resume(&mut self) {
-        self.resumed = true;
+    /// The proxy came with resources from an earlier stream. It will ask for clusters, if it did not yet: nothing that
+    /// refers to them goes out before.
+    pub(super) fn resume(&mut self, clusters_told: bool) {
+        if !std::mem::replace(&mut self.resumed, true) && !clusters_told {
+            self.open = false;
+            self.behind = true;
+        }
     }
 
     /// These endpoints are needed; `since` a response with their clusters was sent.
@@ -149,7 +153,8 @@ impl Rollout {
 
     /// Stages the newest snapshot, unless one is staged already.
     pub(super) fn stage(&mut self, channels: &mut Channels) {
-        if self.staged.is_none() && self.behind {
+        let asked = channels.iter().any(|channel| channel.subscription.started());
+        if self.staged.is_none() && self.behind && asked {
             self.behind = false;
             channels.get_mut(ResourceType::Cluster).retarget(self.latest.map(ResourceType::Cluster));
             self.staged = Some(self.latest.clone());

@@ -81,7 +81,7 @@ fn t5_unsubscribing_a_name_beside_the_wildcard_is_answered() {
 fn t6_subscribing_again_sends_again() {
     let mut d =
         Driver::new(snapshot([secret("s", 0), endpoints("e", 0), routes("r", &[]), static_cluster("c", 0)]));
-    for (resource_type, name) in [(SDS, "s"), (EDS, "e"), (RDS, "r"), (CDS, "c")] {
+    for (resource_type, name) in [(CDS, "c"), (SDS, "s"), (EDS, "e"), (RDS, "r")] {
         for _ in 0..2 {
             let push = only(d.subscribe(resource_type, &[name]));
             assert_eq!(content(&push), (vec![name], vec![]));

@@ -1,0 +1,100 @@
+//! T22: who may read what.
+
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use postern_xds::{Authenticator, Peer, ResourceType, ServerOptions};
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+
+use crate::client::*;
+use crate::resources::*;
+
+/// The token names the one node that its bearer may claim.
+struct Token;
+
+#[tonic::async_trait]
+impl Authenticator for Token {
+    async fn authenticate(
+        &self,
+        peer: &Peer,
+        metadata: &MetadataMap,
+        node_id: &str,
+    ) -> Result<String, Status> {
+        assert!(peer.address.is_some() && !peer.tls);
+        let token = metadata
+            .get("authorization")
+            .and_then(|value| value.to_str().ok())
+            .ok_or_else(|| Status::unauthenticated("no token"))?;
+        if token == node_id {
+            Ok(format!("snapshot-of-{node_id}"))
+        } else {
+            Err(Status::permission_denied("not your node"))
+        }
+    }
+}
+
+async fn refused(server: &TestServer, headers: &[(&'static str, &str)], node: Option<Node>) -> Code {
+    let mut envoy = Envoy::open(channel(server.address).await, headers).await;
+    envoy
+        .send(DeltaDiscoveryRequest {
+            node: Some(node.unwrap_or_default()),
+            type_url: ResourceType::Cluster.type_url().to_owned(),
+            ..DeltaDiscoveryRequest::default()
+        })
+        .await;
+    envoy.result().await.unwrap_err().code()
+}
+
+#[tokio::test]
+async fn t22_without_a_node_or_with_the_wrong_identity_a_stream_is_refused() {
+    let server = TestServer::start(|s| s.with_authenticator(Arc::new(Token))).await;
+    for key in ["a", "snapshot-of-a", "b", "snapshot-of-b"] {
+        server.hub.publish(key, snapshot([static_cluster(&format!("of-{key}"), 0)]));
+    }
+    let node = |id: &str| Some(Node { id: id.to_owned(), ..Node::default() });
+    assert_eq!(refused(&server, &[("authorization", "a")], None).await, Code::InvalidArgument);
+    assert_eq!(refused(&server, &[], node("a")).await, Code::Unauthenticated);
+    assert_eq!(refused(&server, &[("authorization", "b")], node("a")).await, Code::PermissionDenied);
+    assert_eq!(server.hub.metrics().streams_refused, 3);
+    assert_eq!(server.hub.metrics().streams_opened, 0);
+
+    let mut envoy = Envoy::open(channel(server.address).await, &[("authorization", "a")]).await;
+    envoy
+        .send(DeltaDiscoveryRequest {
+            node: node("a"),
+            type_url: ResourceType::Cluster.type_url().to_owned(),
+            ..DeltaDiscoveryRequest::default()
+        })
+        .await;
+    assert_eq!(names(&envoy.take().await), ["of-snapshot-of-a"], "the snapshot that the authenticator named");
+}
+
+#[tokio::test]
+async fn a_request_without_a_type_ends_the_stream() {
+    let server = TestServer::start(|s| s).await;
+    server.hub.publish(NODE, snapshot([]));
+    let mut envoy = server.connect().await;
+    envoy.send(DeltaDiscoveryRequest::default()).await;
+    assert_eq!(envoy.result().await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_node_has_a_limited_number_of_streams() {
+    let mut options = ServerOptions::default();
+    options.max_streams_per_node = 1;
+    let mut server = TestServer::start(|s| s.with_options(options)).await;
+    server.hub.publish(NODE, snapshot([]));
+    let mut first = server.connect().await;
+    first.subscribe(ResourceType::Cluster, &[]).await;
+    first.take().await;
+    let mut second = server.connect().await;
+    second.subscribe(ResourceType::Cluster, &[]).await;
+    assert_eq!(second.result().await.unwrap_err().code(), Code::ResourceExhausted);
+    drop(first);
+    server.disconnected().await;
+    let mut third = server.connect().await;
+    third.subscribe(ResourceType::Cluster, &[]).await;
+    third.take().await;
+}
