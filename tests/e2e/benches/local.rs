@@ -141,7 +141,7 @@ async fn from_files(size: usize) -> Row {
         std::fs::write(path(host), route(host, 0)).unwrap();
     }
     let begin = Instant::now();
-    let _postern = Postern::start(directory.path(), &["run", ".", "--quiet"]);
+    let _postern = Postern::start(directory.path(), &["run", ".", "--drain-time", "1"]);
     let call = Call::get(port.number(), &format!("host-{:05}.example.org", size - 1), "/");
     expect(&call, Want::Status(200)).await;
     let start = begin.elapsed();

@@ -165,9 +165,12 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .current_dir(directory)
-        .env("POSTERN_ENVOY", find_envoy())
+        .env_remove("POSTERN_ENVOY")
         .env("NO_COLOR", "1")
         .stdin(Stdio::null());
+    if !arguments.contains(&"--no-envoy") && !arguments.contains(&"--envoy") {
+        command.env("POSTERN_ENVOY", find_envoy());
+    }
     if let Some(directory) = find_envoy().parent() {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let all = std::iter::once(directory.to_owned()).chain(std::env::split_paths(&path));

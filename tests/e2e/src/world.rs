@@ -218,15 +218,15 @@ impl World {
         let begin = Instant::now();
         loop {
             self.read_events();
-            // What Envoy does not ask for it cannot accept: of types by name only known names count.
-            let by_name =
-                |kind: ResourceType| !matches!(kind, ResourceType::Cluster | ResourceType::Listener);
+            // What Envoy does not ask for it cannot accept, and what it no longer asks for it is not
+            // told about.
+            let everything =
+                |kind: ResourceType| matches!(kind, ResourceType::Cluster | ResourceType::Listener);
             let missing: Vec<_> = waits
                 .iter()
                 .filter(|(key, version)| match (self.accepted.get(*key), version) {
                     (Some(have), Some(want)) => have != want,
-                    (Some(_), None) => true,
-                    (None, Some(_)) => !by_name(key.1),
+                    (Some(_), None) | (None, Some(_)) => everything(key.1),
                     (None, None) => false,
                 })
                 .collect();

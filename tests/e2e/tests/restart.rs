@@ -58,10 +58,8 @@ async fn a_restart_costs_nothing() {
     let mut postern = start();
     let proxy = CountingProxy::start(address.parse().unwrap()).await;
     let proxy_address = proxy.address().to_string();
-    let bootstrap = Postern::finish(
-        directory.path(),
-        &["bootstrap", "--gateway", "default/gw", "--xds-address", &proxy_address, "--admin", "127.0.0.1:0"],
-    );
+    let bootstrap =
+        Postern::finish(directory.path(), &["bootstrap", "default/gw", "--xds-address", &proxy_address]);
     assert!(bootstrap.status.success(), "{}", bootstrap.all());
     let envoy = Envoy::start_with(&directory.path().join("envoy"), &bootstrap.stdout).await;
 

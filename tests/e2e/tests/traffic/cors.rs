@@ -29,7 +29,10 @@ rules:
 - matches: [{path: {value: /get-only}, method: GET}]
   filters: [{type: CORS, cors: {allowOrigins: ['https://www.foo.com'], allowMethods: [GET]}}]
   backendRefs: [{name: v1, port: 8080}]
-- matches: [{path: {value: /get-only}, method: OPTIONS}]
+- matches: [{path: {value: /own-options}, method: GET}]
+  filters: [{type: CORS, cors: {allowOrigins: ['https://www.foo.com'], allowMethods: [GET]}}]
+  backendRefs: [{name: v1, port: 8080}]
+- matches: [{path: {value: /own-options}, method: OPTIONS}]
   backendRefs: [{name: v2, port: 8080}]
 - matches: [{path: {value: /header-only}, method: GET, headers: [{name: x-tenant, value: a}]}]
   filters: [{type: CORS, cors: {allowOrigins: ['https://www.foo.com'], allowMethods: [GET]}}]
@@ -175,6 +178,8 @@ async fn a_preflight_reaches_a_rule_that_matches_only_get() {
     assert_eq!(origin(&answer).as_deref(), Some("https://www.foo.com"));
     // OPTIONS that is no preflight still goes where the rules say.
     let call = world.call("example.org", "/get-only").method("OPTIONS");
+    world.expect(call, Want::Status(404)).await;
+    let call = world.call("example.org", "/own-options").method("OPTIONS");
     world.expect(call, Want::Backend("v2")).await;
     let answer = preflight(&mut world, "/header-only", "https://www.foo.com", "GET").send().await.unwrap();
     assert!(matches!(answer.status, 200 | 204), "{answer:?}");
