@@ -59,7 +59,7 @@ impl GatewayConfig {
     pub fn of(translator: &Translator, gateway: &NamespacedName) -> Result<Self, ConfigError> {
         let mut sorted = BTreeMap::new();
         for resource in translator.resources(gateway) {
-            sorted.insert((resource.resource_type, resource.name.clone()), to_json(&resource)?);
+            sorted.insert((resource.resource_type, resource.name.clone()), to_json(resource)?);
         }
         let mut out = Self::default();
         for ((resource_type, _), value) in sorted {

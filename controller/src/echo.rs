@@ -177,7 +177,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     if wishes.fail > 0 {
         let id =
             head.headers.get("x-request-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-        if state.attempt(id.unwrap_or_else(|| head.uri.to_string()), wishes.fail) {
+        if state.attempt(&id.unwrap_or_else(|| head.uri.to_string()), wishes.fail) {
             status = StatusCode::SERVICE_UNAVAILABLE;
         }
     }
@@ -237,16 +237,16 @@ fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Respo
 
 impl State {
     /// Counts an attempt of the request `id`; true if it is one of the first `fail`.
-    fn attempt(&self, id: String, fail: u64) -> bool {
+    fn attempt(&self, id: &str, fail: u64) -> bool {
         let mut attempts = self.attempts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if attempts.len() >= MAX_REMEMBERED {
             attempts.clear();
         }
-        let count = attempts.entry(id.clone()).or_default();
+        let count = attempts.entry(id.to_owned()).or_default();
         *count += 1;
         let fails = *count <= fail;
         if !fails {
-            attempts.remove(&id);
+            attempts.remove(id);
         }
         fails
     }
@@ -335,7 +335,7 @@ mod tests {
     fn fails_the_first_attempts_of_each_request() {
         let state = State { name: String::new(), count: AtomicU64::new(0), attempts: Mutex::default() };
         let tries: Vec<_> =
-            ["a", "b", "a", "a", "b", "b", "a"].iter().map(|id| state.attempt((*id).into(), 2)).collect();
+            ["a", "b", "a", "a", "b", "b", "a"].iter().map(|id| state.attempt(id, 2)).collect();
         assert_eq!(tries, [true, true, true, false, true, false, true]);
     }
 }

@@ -27,7 +27,7 @@ const CA_FILES: [&str; 5] = [
 pub fn options(address: IpAddr) -> Options {
     let mut options = Options { listen_address: address, bind_gateway_addresses: true, ..Options::default() };
     if let Some(file) = CA_FILES.iter().find(|file| Path::new(file).is_file()) {
-        options.system_ca_file = (*file).to_owned();
+        (*file).clone_into(&mut options.system_ca_file);
     }
     options
 }

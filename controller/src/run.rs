@@ -135,12 +135,12 @@ impl Runner {
                             Look::Everywhere
                         }
                     };
-                    let step = self.step(look).await?;
-                    self.tell(step, false);
+                    let outcome = self.step(look).await?;
+                    self.tell(outcome, false);
                 }
                 () = until(self.look_again) => {
-                    let step = self.step(Look::Everywhere).await?;
-                    self.tell(step, false);
+                    let outcome = self.step(Look::Everywhere).await?;
+                    self.tell(outcome, false);
                 }
                 () = until(self.retry_ports) => self.retry_ports(),
                 event = events.recv() => match event {
@@ -243,7 +243,7 @@ impl Runner {
         let known = self.engine.as_ref().is_some_and(|engine| engine.gateways().contains(&gateway));
         match &event.kind {
             EventKind::Connected => {
-                let peer = self.gateways.peer(event.stream, self.engine.as_ref());
+                let peer = self.engine.as_ref().and_then(|engine| peer(engine, event.stream));
                 self.report.report(&RunEvent::Connected { node: event.node.to_string(), peer, known });
             }
             EventKind::Disconnected => {
@@ -292,6 +292,13 @@ impl Runner {
             SupervisorEvent::Stopped { .. } => {}
         }
     }
+}
+
+/// The TCP address at the other end of `stream`.
+fn peer(engine: &Engine, stream: u64) -> Option<String> {
+    let connections = engine.publisher().hub().connections();
+    let connection = connections.into_iter().find(|connection| connection.stream == stream)?;
+    connection.peer.address.map(|address| address.to_string())
 }
 
 async fn until(deadline: Option<Instant>) {

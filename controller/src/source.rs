@@ -213,33 +213,24 @@ impl Source {
             if !key.namespace.is_empty() {
                 used.insert(key.namespace.clone());
             }
-            match winner {
-                Some(held) => match self.objects.insert(key.clone(), held.clone()) {
-                    Some(old) if old == held => {}
-                    old => {
-                        if old.is_none() && !key.namespace.is_empty() {
-                            *self.namespaces.entry(key.namespace.clone()).or_default() += 1;
-                            if self.namespaces[&key.namespace] == 1 && !self.has_namespace(&key.namespace) {
-                                changes.push(Change::Upsert(namespace(&key.namespace)));
-                            }
-                        }
-                        changes.push(Change::Upsert(with_name_label(&held.object)));
-                    }
-                },
-                None => {
-                    if self.objects.remove(&key).is_none() {
-                        continue;
-                    }
-                    if key.kind == Kind::Namespace && self.namespaces.contains_key(&key.name) {
-                        changes.push(Change::Upsert(namespace(&key.name)));
-                        continue;
-                    }
-                    if let Some(count) = self.namespaces.get_mut(&key.namespace) {
-                        *count -= 1;
-                    }
-                    changes.push(Change::Delete(key));
+            let Some(held) = winner else {
+                if self.objects.remove(&key).is_some() {
+                    changes.push(self.removed(key));
+                }
+                continue;
+            };
+            let old = self.objects.insert(key.clone(), held.clone());
+            if old.as_ref() == Some(&held) {
+                continue;
+            }
+            if old.is_none() && !key.namespace.is_empty() {
+                let count = self.namespaces.entry(key.namespace.clone()).or_default();
+                *count += 1;
+                if *count == 1 && !self.has_namespace(&key.namespace) {
+                    changes.push(Change::Upsert(namespace(&key.namespace)));
                 }
             }
+            changes.push(Change::Upsert(with_name_label(&held.object)));
         }
         for name in used {
             if self.namespaces.get(&name) == Some(&0) {
@@ -250,6 +241,17 @@ impl Source {
             }
         }
         changes
+    }
+
+    /// The change that `key` is gone. A Namespace that is still used lives on, without what the file said of it.
+    fn removed(&mut self, key: ObjectKey) -> Change {
+        if key.kind == Kind::Namespace && self.namespaces.contains_key(&key.name) {
+            return Change::Upsert(namespace(&key.name));
+        }
+        if let Some(count) = self.namespaces.get_mut(&key.namespace) {
+            *count -= 1;
+        }
+        Change::Delete(key)
     }
 
     fn has_namespace(&self, name: &str) -> bool {

@@ -1,5 +1,7 @@
 //! Statuses as a person reads them: what is fine in one word each, what is not with its reason.
 
+use std::fmt::Write as _;
+
 use postern_api::gateway_api::{Condition, ParentReference};
 use postern_translator::{ObjectKey, Status};
 use serde::Serialize;
@@ -55,7 +57,7 @@ impl Verdict {
                 .iter()
                 .map(|a| part(reference(&a.ancestor_ref, key), &a.conditions))
                 .collect(),
-            other => vec![part(String::new(), &other.conditions().into_iter().cloned().collect::<Vec<_>>())],
+            Status::Conditions(status) => vec![part(String::new(), &status.conditions)],
         };
         Self { object: key.to_string(), parts }
     }
@@ -100,7 +102,8 @@ fn reference(reference: &ParentReference, from: &ObjectKey) -> String {
         out.push_str(section);
     }
     if let Some(port) = reference.port {
-        out.push_str(&format!(":{port}"));
+        // Writing to a String cannot fail.
+        let _ = write!(out, ":{port}");
     }
     out
 }

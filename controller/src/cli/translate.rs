@@ -53,7 +53,7 @@ pub(super) fn translate(args: &TranslateArgs, format: Format) -> anyhow::Result<
     let mut out = io::stdout().lock();
     if args.status {
         let all = translator.statuses();
-        let statuses: BTreeMap<&ObjectKey, &Status> = all.iter().map(|(key, status)| (key, status)).collect();
+        let statuses: BTreeMap<&ObjectKey, &Status> = all.iter().collect();
         let judged: Vec<_> = statuses
             .into_iter()
             .map(|(key, status)| Judged {

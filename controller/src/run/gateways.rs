@@ -161,13 +161,6 @@ impl Gateways {
         }
     }
 
-    /// The TCP address at the other end of `stream`.
-    pub(super) fn peer(&self, stream: u64, engine: Option<&Engine>) -> Option<String> {
-        let connections = engine?.publisher().hub().connections();
-        let connection = connections.into_iter().find(|connection| connection.stream == stream)?;
-        connection.peer.address.map(|address| address.to_string())
-    }
-
     /// Drains and ends all Envoys; at once if `stop` says so again.
     pub(super) async fn stop(&mut self, report: &dyn Report, stop: &mut mpsc::Receiver<()>) {
         for supervisor in std::mem::take(&mut self.states).into_values().filter_map(|state| state.supervisor)

@@ -112,14 +112,12 @@ fn human(out: &mut impl Write, paint: Paint, event: &RunEvent) -> io::Result<()>
         }
         RunEvent::Found(finding) => diagnostic(out, paint, finding),
         RunEvent::Mended(finding) => {
-            let object = finding.object.as_deref().unwrap_or_default();
-            let place = if finding.field.is_empty() {
-                object.to_owned()
-            } else {
-                format!("{object} {}", finding.field)
+            let subject = subject(finding);
+            let what = match (&finding.location, subject.is_empty()) {
+                (Some(location), true) => location.file.display().to_string(),
+                _ => subject,
             };
-            let place = if place.is_empty() { finding.message.clone() } else { place };
-            writeln!(out, "{} {place}", paint.paint(Style::Good, "mended"))
+            writeln!(out, "{} {what}", paint.paint(Style::Good, "mended"))
         }
         RunEvent::Serving { gateway, listener, url, hostname } => {
             let host = hostname.as_ref().map(|host| format!("for {host}")).unwrap_or_default();
@@ -198,8 +196,7 @@ fn human(out: &mut impl Write, paint: Paint, event: &RunEvent) -> io::Result<()>
             &format!("Postern failed on this input: {message}"),
             &["what was good before keeps serving; please report it with the files"],
         ),
-        RunEvent::Stopping { envoys: 0 } => Ok(()),
-        RunEvent::Stopping { envoys } => {
+        RunEvent::Stopping { envoys: envoys @ 1.. } => {
             writeln!(
                 out,
                 "\n{}",
@@ -208,6 +205,7 @@ fn human(out: &mut impl Write, paint: Paint, event: &RunEvent) -> io::Result<()>
         }
         RunEvent::Stopped => writeln!(out, "{}", dim("stopped".to_owned())),
         RunEvent::EnvoyLog { .. }
+        | RunEvent::Stopping { .. }
         | RunEvent::EnvoyStarted { .. }
         | RunEvent::Ready { .. }
         | RunEvent::Connected { .. }
@@ -242,9 +240,7 @@ pub fn diagnostic(out: &mut impl Write, paint: Paint, finding: &Diagnostic) -> i
         write!(out, "{}: ", paint.paint(Style::Bold, location))?;
     }
     writeln!(out, "{}: {}", paint.paint(style, finding.level.as_str()), finding.message)?;
-    let object = finding.object.as_deref().unwrap_or_default();
-    let subject =
-        [object, &finding.field].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" · ");
+    let subject = subject(finding);
     if !subject.is_empty() {
         writeln!(out, "  {}", paint.paint(Style::Dim, subject))?;
     }
@@ -252,6 +248,12 @@ pub fn diagnostic(out: &mut impl Write, paint: Paint, finding: &Diagnostic) -> i
         writeln!(out, "  {} {}", paint.paint(Style::Good, "→"), finding.remedy)?;
     }
     Ok(())
+}
+
+fn subject(finding: &Diagnostic) -> String {
+    let object = finding.object.as_deref().unwrap_or_default();
+    let parts = [object, &finding.field].into_iter().filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(" · ")
 }
 
 fn table(out: &mut impl Write, paint: Paint, statuses: &[Verdict], first: bool) -> io::Result<()> {

@@ -92,8 +92,7 @@ impl Reader<'_> {
 
     fn syntax(&mut self, error: &serde_yaml::Error) {
         let position = error.location().map_or((1, 0), |l| (l.line(), l.column()));
-        let said = error.to_string();
-        let message = said.rsplit_once(" at line ").map_or(said.as_str(), |(head, _)| head);
+        let message = without_places(&error.to_string());
         let line = self.text.lines().nth(position.0.saturating_sub(1)).unwrap_or_default();
         let remedy = if line.trim_start_matches(' ').starts_with('\t') {
             "indent with spaces; YAML does not allow tabs"
@@ -226,6 +225,18 @@ impl Reader<'_> {
             self.report(Level::Error, &subject, &field, message, remedy);
         }
     }
+}
+
+/// `said` without the places that the YAML parser weaves in (` at line 3 column 4`), which count from the document.
+fn without_places(said: &str) -> String {
+    let mut parts = said.split(" at line ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        let rest = rest.strip_prefix(" column ").unwrap_or(rest);
+        out.push_str(rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    out
 }
 
 fn text(object: &Mapping, key: &str) -> Option<String> {

@@ -116,7 +116,7 @@ spec:
         assert_eq!(index.find("metadata.name"), (3, 12));
         assert_eq!(index.find("metadata.labels.a.b/c"), (3, 32));
         assert_eq!(index.find("spec.rules[0].matches[0].path.value"), (8, 27));
-        assert_eq!(index.find("spec.rules[0].matches[1].headers[1].name"), (9, 27));
+        assert_eq!(index.find("spec.rules[0].matches[1].headers[1].name"), (9, 29));
         assert_eq!(index.find("spec.rules[1].name"), (11, 5));
     }
 

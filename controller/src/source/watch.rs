@@ -58,10 +58,10 @@ impl Watcher {
             let _ = sender.send(event);
         });
         let notify = notify.map_err(|error| poll_instead(&error)).ok();
-        let (given, watched) = Default::default();
-        let mut watcher = Self { notify, events, roots: roots.to_vec(), given, watched };
-        watcher.update();
-        watcher
+        let mut out =
+            Self { notify, events, roots: roots.to_vec(), given: BTreeMap::new(), watched: BTreeSet::new() };
+        out.update();
+        out
     }
 
     /// Follows directories and links that came, went or point elsewhere. To be called after [`WatchEvent::Anything`].
@@ -133,7 +133,7 @@ impl Watcher {
                 // A link or directory, or an entry that one may go through. Other files are none of our business.
                 _ => {
                     heard.anything |=
-                        news == News::Entry && (path.is_symlink() || path.is_dir() || !path.exists())
+                        news == News::Entry && (path.is_symlink() || path.is_dir() || !path.exists());
                 }
             }
         }
