@@ -192,9 +192,9 @@ macro_rules! api_kind {
             #[serde(rename_all = "camelCase")]
             struct Read {
                 #[serde(default, rename = "apiVersion")]
-                _api_version: Option<::serde::de::IgnoredAny>,
+                _api_version: Option<String>,
                 #[serde(default, rename = "kind")]
-                _kind: Option<::serde::de::IgnoredAny>,
+                _kind: Option<String>,
                 metadata: ::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
                 spec: $spec,
                 $(

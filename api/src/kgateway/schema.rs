@@ -49,7 +49,7 @@ pub(super) fn go_duration_or_seconds(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-int-or-string": true,
         "x-kubernetes-validations": [{
             // The cost of the rule is estimated for the longest request: the expression must be short.
-            "rule": "type(self) == int ? self >= 0 : self.matches('^([0-9]+|([0-9.]+(h|m|s|ms|us|ns))+)$')",
+            "rule": "string(self).matches('^([0-9]+|([0-9.]+(h|m|s|ms|us|ns))+)$')",
             "message": "write a duration such as 24h, or a whole number of seconds that is not negative",
         }],
     })

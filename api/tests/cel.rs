@@ -1,0 +1,238 @@
+//! The CEL rules of the extension kinds admit what they should, and refuse the rest with a remedy.
+
+use kube::core::cel::Validator;
+use postern_api::crds::extension_crds;
+use serde_json::{Value, json};
+
+/// What the rules of the kind say about an object with this spec, in YAML, without and with the defaults of the CRD.
+#[track_caller]
+fn refusals(kind: &str, spec: &str) -> Vec<String> {
+    let crd = extension_crds().into_iter().find(|crd| crd.spec.names.kind == kind).unwrap();
+    let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+    let schema = serde_json::to_value(schema).unwrap();
+    let spec: Value = serde_yaml::from_str(spec).unwrap();
+    let object = json!({
+        "apiVersion": "gateway.kgateway.dev/v1alpha1",
+        "kind": kind,
+        "metadata": { "name": "name" },
+        "spec": spec,
+    });
+    let messages = |result: Result<(), kube::core::cel::ValidationErrors>| -> Vec<String> {
+        result.err().into_iter().flatten().map(|error| error.message).collect()
+    };
+    let refusals = messages(Validator::new().validate(&schema, &object, None));
+    assert_eq!(
+        refusals,
+        messages(Validator::new().validate_with_defaults(&schema, &object, None)),
+        "with defaults"
+    );
+    refusals
+}
+
+#[track_caller]
+fn admits(kind: &str, specs: &[&str]) {
+    for spec in specs {
+        assert_eq!(refusals(kind, spec), [""; 0], "{kind}: {spec}");
+    }
+}
+
+#[track_caller]
+fn refuses(kind: &str, message: &str, specs: &[&str]) {
+    for spec in specs {
+        assert_eq!(refusals(kind, spec), [message], "{kind}: {spec}");
+    }
+}
+
+#[test]
+fn targets_have_the_group_of_their_kind() {
+    admits(
+        "TrafficPolicy",
+        &[
+            "{}",
+            "targetRefs: [{kind: Gateway, name: a}]",
+            "targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: a, sectionName: rule}]",
+            "targetRefs: [{group: gateway.networking.x-k8s.io, kind: XListenerSet, name: a, namespace: b}]",
+            "targetSelectors: [{kind: GRPCRoute, matchLabels: {a: b}}]",
+        ],
+    );
+    refuses(
+        "TrafficPolicy",
+        "set group to gateway.networking.x-k8s.io for the kind XListenerSet; for the other kinds set it to \
+         gateway.networking.k8s.io or leave it out",
+        &[
+            "targetRefs: [{kind: XListenerSet, name: a}]",
+            "targetRefs: [{group: gateway.networking.x-k8s.io, kind: Gateway, name: a}]",
+            "targetSelectors: [{group: gateway.networking.k8s.io, kind: XListenerSet, matchLabels: {a: b}}]",
+        ],
+    );
+}
+
+#[test]
+fn each_thing_is_given_under_one_name() {
+    for (one, other, spec) in [
+        ("timeout", "timeouts", "{timeout: {request: 1s}, timeouts: {request: 1s}}"),
+        ("retries", "retry", "{retries: {attempts: 1}, retry: {retryOn: [5xx]}}"),
+        (
+            "requestHeaderModifier",
+            "headerModifiers.request",
+            "{requestHeaderModifier: {remove: [a]}, headerModifiers: {request: {remove: [a]}}}",
+        ),
+        (
+            "responseHeaderModifier",
+            "headerModifiers.response",
+            "{responseHeaderModifier: {remove: [a]}, headerModifiers: {response: {remove: [a]}}}",
+        ),
+    ] {
+        refuses("TrafficPolicy", &format!("{one} and {other} mean the same: remove one of them"), &[spec]);
+    }
+    admits(
+        "TrafficPolicy",
+        &[
+            "{timeout: {request: 1s}, retry: {retryOn: [5xx]}}",
+            "{requestHeaderModifier: {remove: [a]}, headerModifiers: {response: {remove: [a]}}}",
+        ],
+    );
+
+    admits("DirectResponse", &["statusCode: 404", "{status: 503, body: later}"]);
+    refuses(
+        "DirectResponse",
+        "give exactly one of statusCode and status; both mean the status code of the answer",
+        &["body: none", "{statusCode: 404, status: 404}"],
+    );
+}
+
+#[test]
+fn durations_are_go_durations() {
+    for duration in ["30s", "1m30s", "1.5s", ".5s", "1.s", "500ms", "+1h", "0", "0s", "100us", "7ns"] {
+        admits("TrafficPolicy", &[&format!("timeout: {{request: '{duration}', idle: '{duration}'}}")]);
+        assert!(postern_api::duration::parse_lenient(duration).is_ok(), "{duration}");
+    }
+    for duration in ["30", "30 s", "-1s", "1d", "1s2", "s", ".s", "", "+", "1h-30m", "soon"] {
+        refuses(
+            "TrafficPolicy",
+            "write a duration as numbers with units h, m, s, ms, us or ns, for example 30s, 1m30s or 1.5s",
+            &[
+                &format!("timeouts: {{streamIdle: '{duration}'}}"),
+                &format!("retries: {{perTryTimeout: '{duration}'}}"),
+                &format!("retry: {{retryOn: [reset], backoffBaseInterval: '{duration}'}}"),
+            ],
+        );
+        assert!(postern_api::duration::parse_lenient(duration).is_err(), "{duration}");
+    }
+}
+
+#[test]
+fn attempts_fit_into_requests() {
+    for (retries, timeouts) in
+        [("retries", "timeout"), ("retries", "timeouts"), ("retry", "timeout"), ("retry", "timeouts")]
+    {
+        let spec = |attempt: &str, request: &str| {
+            format!(
+                "{{{retries}: {{retryOn: [reset], perTryTimeout: {attempt}}}, {timeouts}: {{request: {request}}}}}"
+            )
+        };
+        admits("TrafficPolicy", &[&spec("1s", "2s"), &spec("1500ms", "1.5s"), &spec("1h", "0s")]);
+        let message = format!(
+            "{retries}.perTryTimeout must not be longer than {timeouts}.request: shorten it, or lengthen {timeouts}.request"
+        );
+        refuses("TrafficPolicy", &message, &[&spec("3s", "2s"), &spec("2m", "119s")]);
+    }
+
+    admits("TrafficPolicy", &["retries: {backOff: {baseInterval: 1s, maxInterval: 1s}}"]);
+    refuses(
+        "TrafficPolicy",
+        "baseInterval must not be longer than maxInterval: shorten it, or lengthen maxInterval",
+        &["retries: {backOff: {baseInterval: 2s, maxInterval: 1s}}"],
+    );
+}
+
+#[test]
+fn a_retry_says_what_is_retried() {
+    admits("TrafficPolicy", &["retry: {statusCodes: [503]}", "retry: {retryOn: [5xx], attempts: 3}"]);
+    refuses(
+        "TrafficPolicy",
+        "give retryOn or statusCodes, so that something is retried",
+        &["retry: {attempts: 3}", "retry: {}"],
+    );
+}
+
+#[test]
+fn the_age_of_a_preflight_answer_has_two_forms() {
+    for age in ["24h", "86400", "'86400'", "0", "1.5h"] {
+        admits("TrafficPolicy", &[&format!("cors: {{allowOrigins: ['*'], maxAge: {age}}}")]);
+    }
+    for age in ["-1", "'-1s'", "forever", "''", "1d"] {
+        refuses(
+            "TrafficPolicy",
+            "write a duration such as 24h, or a whole number of seconds that is not negative",
+            &[&format!("cors: {{maxAge: {age}}}")],
+        );
+    }
+}
+
+#[test]
+fn backends_have_the_settings_of_their_type() {
+    admits(
+        "Backend",
+        &[
+            "{type: Static, static: {hosts: [{host: a, port: 1}]}}",
+            "static: {hosts: [{host: a, port: 1}]}",
+            "{type: AWS, aws: {region: a}}",
+            "{type: AI, ai: {provider: {type: openai, openai: {}}}}",
+        ],
+    );
+    refuses(
+        "Backend",
+        "give exactly one of static, aws, ai",
+        &["{}", "{aws: {region: a}, static: {hosts: [{host: a, port: 1}]}}"],
+    );
+    refuses(
+        "Backend",
+        "type must fit the field that is given: Static for static, AWS for aws, AI for ai; or leave type out",
+        &["{type: AI, static: {hosts: [{host: a, port: 1}]}}"],
+    );
+    refuses(
+        "Backend",
+        "remove the settings of other providers: of openai, azure, gemini, only the one named by type may be given",
+        &["ai: {provider: {type: gemini, openai: {}}}", "ai: {provider: {type: mistral, azure: {}}}"],
+    );
+}
+
+#[test]
+fn extensions_have_the_settings_of_their_type() {
+    let service = "{grpcService: {backendRef: {name: a, port: 1}}}";
+    admits(
+        "GatewayExtension",
+        &[&format!("{{type: ExtAuth, extAuth: {service}}}"), &format!("rateLimit: {service}")],
+    );
+    refuses(
+        "GatewayExtension",
+        "give exactly one of extAuth, extProc, rateLimit",
+        &["{}", &format!("{{extAuth: {service}, extProc: {service}}}")],
+    );
+    refuses(
+        "GatewayExtension",
+        "type must fit the field that is given: ExtAuth for extAuth, ExtProc for extProc, RateLimit for rateLimit; or \
+         leave type out",
+        &[&format!("{{type: ExtProc, extAuth: {service}}}")],
+    );
+}
+
+#[test]
+fn ai_backends_have_a_provider_or_groups() {
+    admits("AIBackend", &["provider: {type: mistral}", "groups: [{backends: [{backendRef: {name: a}}]}]"]);
+    refuses("AIBackend", "give provider or groups", &["{}"]);
+}
+
+#[test]
+fn listener_policies_apply_to_listeners() {
+    admits(
+        "HTTPListenerPolicy",
+        &["targetRefs: [{kind: Gateway, name: a, sectionName: b}, {kind: ListenerSet, name: a}]"],
+    );
+    refuses(
+        "HTTPListenerPolicy",
+        "an HTTPListenerPolicy applies to listeners: let targetRefs name Gateways, ListenerSets or XListenerSets only",
+        &["targetRefs: [{kind: HTTPRoute, name: a}]"],
+    );
+}

@@ -1,0 +1,267 @@
+//! Objects with every field of the extension kinds, in both dialects, pass through our types unchanged, and each
+//! field that they have is in the CRD.
+
+use postern_api::crds::extension_crds;
+use postern_api::kgateway::{
+    AiBackendSpec, BackendSpec, BackendType, CorsMaxAge, CorsOrigin, CorsOriginMatchType, DirectResponseSpec,
+    Disable, GatewayExtensionSpec, GatewayParametersSpec, HttpListenerPolicySpec, TrafficPolicySpec,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::time::Duration;
+
+/// Passes the spec, in YAML, through its type.
+#[track_caller]
+fn pass<T: DeserializeOwned + Serialize>(kind: &str, spec: &str) -> T {
+    let spec: Value = serde_yaml::from_str(spec).unwrap();
+    let mut unknown = Vec::new();
+    let read: T = serde_ignored::deserialize(&spec, |path| unknown.push(path.to_string())).unwrap();
+    assert!(unknown.is_empty(), "{kind} has no {unknown:?}");
+    assert_eq!(serde_json::to_value(&read).unwrap(), spec, "{kind}");
+
+    let crd = extension_crds().into_iter().find(|crd| crd.spec.names.kind == kind).unwrap();
+    let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+    conforms(&spec, &serde_json::to_value(schema).unwrap()["properties"]["spec"], "spec");
+    read
+}
+
+/// The value has the types, enum values and bounds of the schema, and no other fields.
+#[track_caller]
+fn conforms(value: &Value, schema: &Value, path: &str) {
+    if schema["x-kubernetes-preserve-unknown-fields"] == true || schema["x-kubernetes-int-or-string"] == true
+    {
+        return;
+    }
+    match (schema["type"].as_str().unwrap(), value) {
+        ("object", Value::Object(fields)) => {
+            for (name, field) in fields {
+                let property = schema["properties"].get(name).unwrap_or(&schema["additionalProperties"]);
+                assert!(property.is_object(), "the CRD has no {path}.{name}");
+                conforms(field, property, &format!("{path}.{name}"));
+            }
+            for name in schema["required"].as_array().into_iter().flatten() {
+                assert!(fields.contains_key(name.as_str().unwrap()), "{path} lacks {name}");
+            }
+        }
+        ("array", Value::Array(items)) => {
+            items.iter().for_each(|item| conforms(item, &schema["items"], &format!("{path}[]")));
+            assert!(items.len() <= usize::try_from(schema["maxItems"].as_u64().unwrap()).unwrap(), "{path}");
+        }
+        ("string", Value::String(text)) => {
+            assert!(
+                !schema["enum"].is_array() || schema["enum"].as_array().unwrap().contains(value),
+                "{path}: {text}"
+            );
+        }
+        ("integer", Value::Number(number)) => {
+            let number = number.as_f64().unwrap();
+            assert!(schema["minimum"].as_f64().is_none_or(|minimum| number >= minimum), "{path}: {number}");
+            assert!(schema["maximum"].as_f64().is_none_or(|maximum| number <= maximum), "{path}: {number}");
+        }
+        ("boolean", Value::Bool(_)) => {}
+        (expected, value) => panic!("{path} should be of type {expected}: {value}"),
+    }
+}
+
+#[test]
+fn traffic_policy() {
+    let spec: TrafficPolicySpec = pass(
+        "TrafficPolicy",
+        "
+        targetRefs:
+        - {group: gateway.networking.k8s.io, kind: HTTPRoute, name: shop, namespace: web, sectionName: checkout}
+        cors:
+          allowOrigins:
+          - {type: Exact, value: 'https://example.com'}
+          - {type: Prefix, value: 'https://'}
+          - {type: Regex, value: 'https://.*[.]example[.]com'}
+          allowMethods: [GET, POST]
+          allowHeaders: [x-token]
+          exposeHeaders: [x-id]
+          maxAge: 24h
+          allowCredentials: true
+        extAuth: {extensionRef: {name: opa, namespace: auth}, disable: false}
+        extProc: {extensionRef: {name: changer, namespace: proc}, disable: true}
+        rateLimit: {extensionRef: {name: limiter, namespace: limits}, disable: false}
+        timeout: {request: 30s, idle: 5m}
+        retries:
+          attempts: 3
+          perTryTimeout: 2s
+          backOff: {baseInterval: 25ms, maxInterval: 1s}
+          retryOn: connect-failure,refused-stream,5xx
+        requestHeaderModifier: {set: [{name: a, value: b}], add: [{name: c, value: d}], remove: [e]}
+        responseHeaderModifier: {set: [{name: a, value: b}], add: [{name: c, value: d}], remove: [e]}
+        ",
+    );
+    let cors = spec.cors.unwrap();
+    assert!(
+        matches!(&cors.allow_origins[2], CorsOrigin::Match(origin) if origin.type_ == Some(CorsOriginMatchType::Regex))
+    );
+    assert_eq!(cors.max_age.unwrap().duration(), Ok(Duration::from_hours(24)));
+    assert!(!spec.ext_auth.unwrap().disable.unwrap().is_set());
+    assert!(spec.ext_proc.unwrap().disable.unwrap().is_set());
+}
+
+#[test]
+fn traffic_policy_of_kgateway_2_1() {
+    let spec: TrafficPolicySpec = pass(
+        "TrafficPolicy",
+        "
+        targetRefs:
+        - {group: gateway.networking.x-k8s.io, kind: XListenerSet, name: more}
+        targetSelectors:
+        - {group: gateway.networking.k8s.io, kind: Gateway, matchLabels: {tier: public}, sectionName: https}
+        cors:
+          allowOrigins: ['https://*.example.com', '*']
+          maxAge: 3600
+          disable: {}
+        extAuth: {disable: {}}
+        timeouts: {request: 30s, streamIdle: 5m}
+        retry:
+          retryOn: [5xx, reset, unavailable]
+          attempts: 2
+          perTryTimeout: 500ms
+          statusCodes: [429, 503]
+          backoffBaseInterval: 50ms
+        headerModifiers:
+          request: {set: [{name: a, value: b}], add: [{name: c, value: d}], remove: [e]}
+          response: {remove: [f]}
+        autoHostRewrite: true
+        ",
+    );
+    let cors = spec.cors.unwrap();
+    assert_eq!(cors.allow_origins[1], CorsOrigin::Origin("*".to_owned()));
+    assert_eq!(cors.max_age, Some(CorsMaxAge::Seconds(3600)));
+    assert_eq!(cors.disable, Some(Disable::Object));
+    assert!(spec.ext_auth.unwrap().disable.unwrap().is_set());
+}
+
+#[test]
+fn values_of_two_forms_say_what_they_may_be() {
+    let error = |spec: &str| serde_yaml::from_str::<TrafficPolicySpec>(spec).unwrap_err().to_string();
+    assert!(
+        error("cors: {allowOrigins: [1]}")
+            .contains("expected an origin such as https://example.com, or an object")
+    );
+    assert!(error("cors: {allowOrigins: [{type: Exact}]}").contains("missing field `value`"));
+    assert!(
+        error("cors: {maxAge: -1}").contains("expected a duration such as 24h, or a whole number of seconds")
+    );
+    assert!(error("extAuth: {disable: no way}").contains("expected true, false or an empty object"));
+
+    let mut unknown = Vec::new();
+    let spec = serde_yaml::Deserializer::from_str("cors: {allowOrigins: [{typ: Exact, value: a}]}");
+    let _: TrafficPolicySpec =
+        serde_ignored::deserialize(spec, |path| unknown.push(path.to_string())).unwrap();
+    assert_eq!(unknown, ["cors.?.allowOrigins.0.typ"]);
+
+    assert_eq!(CorsMaxAge::Duration("60".into()).duration(), Ok(Duration::from_mins(1)));
+    assert!(CorsMaxAge::Duration("+60".into()).duration().is_err());
+}
+
+#[test]
+fn backend() {
+    let spec: BackendSpec = pass(
+        "Backend",
+        "
+        type: Static
+        static:
+          hosts:
+          - {host: example.com, port: 443, tls: {sni: www.example.com}}
+          - {host: 192.0.2.1, port: 65535}
+          appProtocol: kubernetes.io/h2c
+        ",
+    );
+    assert_eq!(spec.backend_type(), Some(BackendType::Static));
+    let spec: BackendSpec = pass(
+        "Backend",
+        "aws: {region: eu-west-1, lambdaFunctionName: f, accountId: '123456789012', roleArn: 'arn:aws:iam::1:role/r'}",
+    );
+    assert_eq!(spec.backend_type(), Some(BackendType::Aws));
+    for provider in [
+        "{type: openai, openai: {authToken: {secretRef: {name: key, namespace: ai}}}}",
+        "{type: azure, azure: {endpoint: e, deploymentName: d, apiVersion: v, authToken: {secretRef: {name: key}}}}",
+        "{type: gemini, gemini: {authToken: {secretRef: {name: key, namespace: ai}}}}",
+        "{type: mistral}",
+    ] {
+        let spec: BackendSpec = pass("Backend", &format!("{{type: AI, ai: {{provider: {provider}}}}}"));
+        assert_eq!(spec.backend_type(), Some(BackendType::Ai));
+    }
+}
+
+#[test]
+fn ai_backend() {
+    let _: AiBackendSpec = pass(
+        "AIBackend",
+        "
+        provider: {type: openai, openai: {model: m, authToken: {secretRef: {name: key, namespace: ai}}}}
+        groups:
+        - priority: 0
+          backends: [{backendRef: {name: a, namespace: b}, weight: 3}]
+        ",
+    );
+    let _: AiBackendSpec =
+        pass("AIBackend", "provider: {type: gemini, gemini: {model: m, authToken: {secretRef: {name: k}}}}");
+}
+
+#[test]
+fn direct_response() {
+    let spec: DirectResponseSpec = pass("DirectResponse", "{statusCode: 404, body: not here}");
+    assert_eq!(spec.code(), Some(404));
+    let spec: DirectResponseSpec = pass("DirectResponse", "status: 599");
+    assert_eq!(spec.code(), Some(599));
+    assert_eq!(DirectResponseSpec::default().code(), None);
+}
+
+#[test]
+fn gateway_extension() {
+    for (type_, field) in [("ExtAuth", "extAuth"), ("ExtProc", "extProc"), ("RateLimit", "rateLimit")] {
+        let spec = format!(
+            "{{type: {type_}, {field}: {{grpcService: {{backendRef: {{name: a, namespace: b, port: 9001}}}}}}}}"
+        );
+        let _: GatewayExtensionSpec = pass("GatewayExtension", &spec);
+    }
+}
+
+#[test]
+fn gateway_parameters() {
+    let _: GatewayParametersSpec = pass(
+        "GatewayParameters",
+        "
+        kube:
+          deployment: {replicas: 3}
+          podTemplate:
+            extraLabels: {a: b}
+            extraAnnotations: {c: d}
+            nodeSelector: {e: f}
+            tolerations: [{key: k, operator: Equal, value: v, effect: NoSchedule}]
+          envoyContainer:
+            resources:
+              requests: {cpu: 500m, memory: 128Mi}
+              limits: {cpu: '2', memory: 1Gi}
+            image: {registry: registry.example.com, repository: envoy/envoy, tag: v1.40.0}
+          service: {type: LoadBalancer, extraAnnotations: {g: h}}
+        ",
+    );
+    // A number is a quantity too.
+    let spec = "kube: {envoyContainer: {resources: {limits: {cpu: 2}}}}";
+    assert!(serde_yaml::from_str::<GatewayParametersSpec>(spec).is_ok());
+}
+
+#[test]
+fn http_listener_policy() {
+    let _: HttpListenerPolicySpec = pass(
+        "HTTPListenerPolicy",
+        "
+        targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: a, namespace: b, sectionName: c}]
+        accessLogging: {anything: [goes]}
+        buffer: {maxRequestBytes: 4294967295}
+        celValidation:
+          rules:
+          - {expression: 'request.path == \"/\"', action: Deny}
+          - {expression: 'true', action: Allow}
+        basicAuth: {credentialsSecretRef: {name: users, namespace: auth}}
+        ",
+    );
+}
