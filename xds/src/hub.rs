@@ -12,7 +12,7 @@ use crate::snapshot::Snapshot;
 use crate::state::Outcome;
 
 /// How many events a subscriber may be behind before it loses the oldest ones.
-const EVENT_CAPACITY: usize = 16 * 1024;
+const EVENT_CAPACITY: usize = 4096;
 
 /// Something that happened on a stream.
 #[derive(Clone, Debug)]

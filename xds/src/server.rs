@@ -70,7 +70,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             wait_timeout: Duration::from_secs(5),
-            stall_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_mins(1),
             max_response_bytes: state::DEFAULT_MAX_RESPONSE_BYTES,
             max_request_bytes: 64 << 20,
             max_streams_per_node: 4096,

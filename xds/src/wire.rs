@@ -5,7 +5,7 @@
 
 use std::marker::PhantomData;
 
-use bytes::{Buf, BufMut};
+use bytes::BufMut;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, Resource as WireResource,
 };
@@ -200,7 +200,43 @@ impl<M: Message + Default> Decoder for MessageDecoder<M> {
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<M>, Status> {
-        debug_assert!(buf.remaining() <= isize::MAX as usize);
         M::decode(buf).map(Some).map_err(|error| Status::invalid_argument(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::resource::ResourceType;
+
+    #[test]
+    fn a_push_is_encoded_as_the_generated_message_says() {
+        let resource = |name: &str, len: usize| {
+            Arc::new(Resource::new(ResourceType::Listener, name, "v1", vec![7_u8; len]))
+        };
+        for resources in [
+            vec![],
+            vec![resource("a", 0)],
+            vec![resource("b", 1), resource("c", 300), resource("d", 70_000)],
+        ] {
+            for removed in [vec![], vec![Arc::from("x"), Arc::from("y".repeat(200))]] {
+                let push = Push {
+                    type_url: Cow::Borrowed(ResourceType::Listener.type_url()),
+                    nonce: "17".to_owned(),
+                    resources: resources.clone(),
+                    removed,
+                };
+                let mut bytes = Vec::new();
+                push.encode(&mut bytes);
+                assert_eq!(bytes.len(), push.encoded_len());
+                assert_eq!(
+                    DeltaDiscoveryResponse::decode(&bytes[..]),
+                    Ok(DeltaDiscoveryResponse::from(&push))
+                );
+            }
+        }
     }
 }

@@ -1,17 +1,23 @@
 //! One type on one stream: what the proxy holds, what it should hold, and what is on its way.
+//!
+//! - here: subscriptions and targets in, batches out;
+//! - [`step`]: what must be done about one name;
+//! - [`delivery`]: acknowledgements and rejections.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Outcome;
-use super::nack::{Isolation, Verdict};
+use super::nack::Isolation;
 use super::subscription::{Subscription, SubscriptionChange};
 use crate::resource::{Resource, ResourceType};
 use crate::snapshot::{ResourceMap, diff, same};
 use crate::wire::resource_bytes;
 
-/// How many unacknowledged responses are remembered after they were given up.
-const MAX_OVERDUE: usize = 8;
+mod delivery;
+mod step;
+
+use step::Step;
 
 /// What a channel may send now.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +37,7 @@ pub(super) struct Batch {
     pub(super) removed: Vec<Arc<str>>,
 }
 
+/// A response that waits for its acknowledgement.
 #[derive(Debug)]
 struct InFlight {
     nonce: String,
@@ -43,21 +50,6 @@ struct Overdue {
     nonce: String,
     batch: Batch,
     before: Vec<Option<Arc<Resource>>>,
-}
-
-/// What must be done about a name.
-enum Step {
-    Nothing,
-    Send(Arc<Resource>),
-    Remove,
-    /// A removal that must wait until nothing refers to the resource.
-    Defer,
-    /// The name was asked for and does not exist.
-    Absent,
-    /// Both of the last two.
-    AbsentAndDefer,
-    /// The resource is gone, but may still be in use, and was asked for.
-    SendAndDefer(Arc<Resource>),
 }
 
 /// One type on one stream.
@@ -227,76 +219,6 @@ impl Channel {
         }
     }
 
-    /// Whether a removal of this type waits until nothing refers to the resource.
-    fn is_pruned(&self) -> bool {
-        matches!(
-            self.resource_type,
-            ResourceType::Cluster
-                | ResourceType::ClusterLoadAssignment
-                | ResourceType::Secret
-                | ResourceType::ExtensionConfig
-        )
-    }
-
-    fn step(&self, name: &Arc<str>, answer: bool, empty_now: bool) -> Step {
-        if !self.subscription.covers(name) {
-            return Step::Nothing;
-        }
-        let held = self.held.get(name);
-        let Some(target) = self.target.get(name) else {
-            return self.step_without_target(name, held, answer, empty_now);
-        };
-        if held == Some(target) {
-            return if answer { Step::Send(Arc::clone(target)) } else { Step::Nothing };
-        }
-        if self.isolation.is_parked(target) {
-            // Not again, unless asked: then what it took before, so that whatever waits for an answer gets one.
-            return match held.filter(|held| !held.body().is_empty()) {
-                _ if !answer => Step::Nothing,
-                Some(held) => Step::Send(Arc::clone(held)),
-                None => Step::Send(Arc::clone(target)),
-            };
-        }
-        Step::Send(Arc::clone(target))
-    }
-
-    fn step_without_target(
-        &self,
-        name: &Arc<str>,
-        held: Option<&Arc<Resource>>,
-        answer: bool,
-        empty_now: bool,
-    ) -> Step {
-        let endpoints = self.resource_type == ResourceType::ClusterLoadAssignment;
-        let held_with_body = held.is_some_and(|held| !held.body().is_empty());
-        match held {
-            None if !answer => Step::Nothing,
-            None if endpoints => Step::Send(Arc::new(Resource::empty_load_assignment(name))),
-            None => Step::Absent,
-            Some(held) if endpoints && held.is_empty_load_assignment() => {
-                if answer {
-                    Step::Send(Arc::new(Resource::empty_load_assignment(name)))
-                } else {
-                    Step::Nothing
-                }
-            }
-            Some(_) if endpoints && answer && empty_now && !held_with_body => {
-                Step::Send(Arc::new(Resource::empty_load_assignment(name)))
-            }
-            // What is gone stays in use until nothing leads there. Who asks for it meanwhile gets it once more.
-            Some(held) if self.is_pruned() && answer && held_with_body => {
-                Step::SendAndDefer(Arc::clone(held))
-            }
-            // Without its content (it was claimed by a proxy that reconnected) "does not exist" has to do, for the types
-            // of which Envoy ignores it.
-            Some(_) if answer && (endpoints || self.resource_type == ResourceType::Secret) => {
-                Step::AbsentAndDefer
-            }
-            Some(_) if self.is_pruned() => Step::Defer,
-            Some(_) => Step::Remove,
-        }
-    }
-
     /// The next response, if there is one to send now.
     pub(super) fn collect(&mut self, gate: Gate, outcomes: &mut Vec<Outcome>) -> Option<Batch> {
         if self.in_flight.is_some() || !self.subscription.started() || (!gate.open && self.examined) {
@@ -420,131 +342,6 @@ impl Channel {
         }
         for name in &batch.removed {
             self.unpark(name, outcomes);
-        }
-    }
-
-    /// Notes that a batch was sent.
-    pub(super) fn sent(&mut self, nonce: String, batch: Batch) {
-        self.in_flight = Some(InFlight { nonce, batch });
-    }
-
-    /// Takes the proxy's answer to a response. Stale and unknown nonces say nothing; `None` then.
-    pub(super) fn acknowledge(
-        &mut self,
-        nonce: &str,
-        error: Option<&str>,
-        outcomes: &mut Vec<Outcome>,
-    ) -> Option<Batch> {
-        if let Some(in_flight) = self.in_flight.take_if(|f| f.nonce == nonce) {
-            let batch = in_flight.batch;
-            let report = Batch { resources: batch.resources.clone(), removed: batch.removed.clone() };
-            match error {
-                None => self.accepted(batch, outcomes),
-                Some(error) => self.rejected(batch, error, outcomes),
-            }
-            return Some(report);
-        }
-        let position = self.overdue.iter().position(|o| o.nonce == nonce)?;
-        let Overdue { batch, before, .. } = self.overdue.remove(position);
-        let report = Batch { resources: batch.resources.clone(), removed: batch.removed.clone() };
-        match error {
-            None => outcomes.push(Outcome::Acked {
-                resource_type: self.resource_type,
-                resources: batch.resources,
-                removed: batch.removed,
-            }),
-            Some(error) => {
-                for (resource, before) in batch.resources.iter().zip(before) {
-                    if self.held.get(resource.name()) == Some(resource) {
-                        match before {
-                            Some(before) => self.held.insert(Arc::clone(resource.shared_name()), before),
-                            None => self.held.remove(resource.name()),
-                        };
-                    }
-                }
-                self.rejected(batch, error, outcomes);
-            }
-        }
-        Some(report)
-    }
-
-    fn accepted(&mut self, batch: Batch, outcomes: &mut Vec<Outcome>) {
-        let complete = self.subscription.wildcard()
-            && self.nothing_to_send()
-            && self.deferred.is_empty()
-            && !self.isolation.has_parked();
-        if complete {
-            // Sharing the structure keeps a stream's memory, and the next comparison, small.
-            self.held = self.target.clone();
-        } else {
-            self.hold(&batch);
-        }
-        outcomes.push(Outcome::Acked {
-            resource_type: self.resource_type,
-            resources: batch.resources,
-            removed: batch.removed,
-        });
-    }
-
-    fn hold(&mut self, batch: &Batch) {
-        for resource in &batch.resources {
-            if self.subscription.covers(resource.name()) {
-                self.held.insert(Arc::clone(resource.shared_name()), Arc::clone(resource));
-            }
-        }
-        for name in &batch.removed {
-            // A removal that only answered "does not exist" leaves the proxy with what it has (see `Step`).
-            if !self.deferred.contains(name) {
-                self.held.remove(name);
-            }
-        }
-    }
-
-    fn rejected(&mut self, batch: Batch, error: &str, outcomes: &mut Vec<Outcome>) {
-        outcomes.push(Outcome::Rejected);
-        if batch.resources.is_empty() {
-            // There is nothing in a removal to put right: say so and go on.
-            outcomes.push(Outcome::Nacked {
-                resource_type: self.resource_type,
-                names: batch.removed.clone(),
-                error: error.to_owned(),
-            });
-            self.hold(&batch);
-            return;
-        }
-        for name in batch.removed {
-            self.answer(name, false);
-        }
-        match self.isolation.rejected(&batch.resources) {
-            Verdict::Split => {}
-            Verdict::Culprit(resource) => {
-                let name = resource.shared_name();
-                if self.target.get(name).is_some_and(|target| *target != resource) {
-                    // It changed in the meantime; the new content is judged on its own.
-                    self.isolation.unpark(name);
-                    self.answer(Arc::clone(name), false);
-                }
-                outcomes.push(Outcome::Nacked {
-                    resource_type: self.resource_type,
-                    names: vec![Arc::clone(name)],
-                    error: error.to_owned(),
-                });
-            }
-        }
-    }
-
-    /// Stops waiting for the acknowledgement of what is in flight and takes it for accepted. The proxy has read
-    /// earlier messages of the stream before it reads later ones, so nothing overtakes it.
-    pub(super) fn give_up_waiting(&mut self) {
-        let Some(InFlight { nonce, batch }) = self.in_flight.take_if(|f| !f.batch.resources.is_empty())
-        else {
-            return;
-        };
-        let before = batch.resources.iter().map(|r| self.held.get(r.name()).cloned()).collect();
-        self.hold(&batch);
-        self.overdue.push(Overdue { nonce, batch, before });
-        if self.overdue.len() > MAX_OVERDUE {
-            self.overdue.remove(0);
         }
     }
 }

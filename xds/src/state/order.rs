@@ -200,8 +200,8 @@ impl Rollout {
         }
         let started = |t: ResourceType| channels.get(t).subscription.started();
         let served = |t: &ResourceType| self.latest.len(*t) > 0;
-        let routes_told = if ROUTES.iter().any(|t| served(t)) {
-            ROUTES.iter().filter(|t| served(t)).all(|t| started(*t))
+        let routes_told = if ROUTES.iter().any(served) {
+            ROUTES.into_iter().filter(served).all(started)
         } else {
             ROUTES.into_iter().any(started)
         };

@@ -374,8 +374,8 @@ impl World {
             }
             Op::Subscribe(t, i) => self.proxy.subscribe(t, &on_demand_name(t, i)),
             Op::Unsubscribe(t, i) => self.proxy.unsubscribe(t, &on_demand_name(t, i)),
-            Op::ToServer(n) => (0..n).for_each(|_| self.to_server()),
-            Op::ToProxy(n) => (0..n).for_each(|_| self.to_proxy()),
+            Op::ToServer(n) => (0..n).for_each(|_| self.deliver_request()),
+            Op::ToProxy(n) => (0..n).for_each(|_| self.deliver_response()),
             Op::Reconnect => {
                 self.stream = Stream::new(Options { max_response_bytes: self.limit });
                 self.responses.clear();
@@ -384,14 +384,14 @@ impl World {
         }
     }
 
-    fn to_server(&mut self) {
+    fn deliver_request(&mut self) {
         if let Some(request) = self.proxy.outbox.pop_front() {
             let pushes = self.stream.on_request(request, &self.snapshot).unwrap();
             self.responses.extend(pushes.iter().map(Into::into));
         }
     }
 
-    fn to_proxy(&mut self) {
+    fn deliver_response(&mut self) {
         if let Some(response) = self.responses.pop_front() {
             self.proxy.receive(&response);
         }
@@ -401,9 +401,9 @@ impl World {
     fn quiesce(&mut self) {
         for _ in 0..10_000 {
             if !self.proxy.outbox.is_empty() {
-                self.to_server();
+                self.deliver_request();
             } else if !self.responses.is_empty() {
-                self.to_proxy();
+                self.deliver_response();
             } else if self.stream.waiting().is_some() {
                 let pushes = self.stream.on_wait_expired();
                 self.responses.extend(pushes.iter().map(Into::into));
@@ -433,9 +433,8 @@ impl World {
                 }
                 match resource_type {
                     RDS | SDS => {}
-                    EDS if blocked => {}
+                    CDS | EDS if blocked => {}
                     EDS => assert_eq!(resource.version(), "empty", "{name}"),
-                    CDS if blocked => {}
                     _ => panic!("{resource:?} is gone from the snapshot, but not from the proxy"),
                 }
             }

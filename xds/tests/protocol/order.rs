@@ -3,7 +3,10 @@
 use crate::driver::*;
 use crate::resources::*;
 
-fn told(log: &[postern_xds::Push]) -> Vec<(postern_xds::ResourceType, (Vec<&str>, Vec<&str>))> {
+/// A type, the names that came, and the names that went.
+type Told<'a> = (postern_xds::ResourceType, (Vec<&'a str>, Vec<&'a str>));
+
+fn told(log: &[postern_xds::Push]) -> Vec<Told<'_>> {
     log.iter().map(|p| (type_of(p), content(p))).collect()
 }
 
@@ -248,4 +251,17 @@ fn an_empty_set_of_scopes_is_answered_and_filled_later() {
     d.boot();
     let push = only(d.set([set(&scope("s", &["c"]))]));
     assert_eq!((type_of(&push), content(&push)), (SRDS, (vec!["s"], vec![])));
+}
+
+#[test]
+fn t16_a_cluster_that_is_gone_but_in_use_is_served_to_who_asks_for_it() {
+    let mut d = booted();
+    // Its routes wait for a cluster, so the old one is still in use.
+    let cds = only(d.set([set(&static_cluster("new", 0)), remove(CDS, "old"), set(&scope("s", &["new"]))]));
+    assert!(d.subscribe(CDS, &["old"]).is_empty(), "one response in flight");
+    let pushes = d.ack(&cds);
+    assert_eq!(told(&pushes)[0], (CDS, (vec!["old"], vec![])), "not removed: routes lead there");
+    let log = d.settle(pushes);
+    assert_eq!(told(&log).last(), Some(&(CDS, (vec![], vec!["old"]))));
+    assert!(d.stream.in_sync());
 }

@@ -71,26 +71,26 @@ fn t11_names_in_both_lists_stay_a_wildcard() {
 
 #[test]
 fn t30_everything_but_clusters_is_answered_in_the_middle_of_warming() {
-    let (e, l, r, s) = (endpoints("equal", 0), listener("l", 0), routes("r", &[]), scope("s", &[]));
+    let held = [endpoints("equal", 0), listener("l", 0), routes("r", &[]), scope("s", &[])];
     let mut d = Driver::new(snapshot([
         cluster("equal", 0),
         cluster("changed", 0),
-        e.clone(),
         endpoints("changed", 1),
-        l.clone(),
-        r.clone(),
-        s.clone(),
+        held[0].clone(),
+        held[1].clone(),
+        held[2].clone(),
+        held[3].clone(),
     ]));
     // Envoy does not ask for clusters while one is warming.
     let push = only(d.resume(
         EDS,
         &["changed", "deleted", "equal", "new"],
-        &[&e, &endpoints("changed", 0), &endpoints("deleted", 0)],
+        &[&held[0], &endpoints("changed", 0), &endpoints("deleted", 0)],
     ));
     assert_eq!(content(&push), (vec!["changed", "deleted", "equal", "new"], vec![]), "all of them, at once");
     d.ack(&push);
     for (resource_type, names, held) in
-        [(LDS, vec![], &l), (RDS, vec!["r", "missing"], &r), (SRDS, vec![], &s)]
+        [(LDS, vec![], &held[1]), (RDS, vec!["r", "missing"], &held[2]), (SRDS, vec![], &held[3])]
     {
         let push = only(d.resume(resource_type, &names, &[held]));
         let missing: Vec<&str> = names.iter().copied().filter(|n| *n == "missing").collect();
@@ -148,4 +148,21 @@ fn t31_a_full_reconnect_resends_only_endpoints() {
     }
     assert!(d.stream.in_sync());
     assert!(bytes < 500, "{bytes} bytes");
+}
+
+#[test]
+fn t30_routes_wait_for_clusters_of_a_proxy_that_asks_for_endpoints_first() {
+    // It holds a cluster that warms, and nothing that carries a version.
+    let mut d =
+        Driver::new(snapshot([cluster("c", 0), endpoints("c", 0), cluster("new", 0), scope("s", &["new"])]));
+    let eds = only(d.subscribe(EDS, &["c"]));
+    let lds = only(d.subscribe(LDS, &[]));
+    assert!(d.subscribe(SRDS, &[]).is_empty());
+    assert!(d.ack(&eds).is_empty());
+    assert!(d.ack(&lds).is_empty());
+    let cds = only(d.resume(CDS, &[], &[&cluster("c", 0)]));
+    assert_eq!(content(&cds), (vec!["new"], vec![]));
+    let eds = only(d.subscribe(EDS, &["new"]));
+    assert!(d.ack(&eds).is_empty());
+    assert_eq!(types(&d.ack(&cds)), [SRDS]);
 }

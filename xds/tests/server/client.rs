@@ -26,10 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Awaits what must happen.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("{what} did not happen"),
-    }
+    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} did not happen"))
 }
 
 /// A server on loopback.

@@ -123,7 +123,7 @@ async fn t27_a_drained_server_ends_streams_and_refuses_connections() {
 #[tokio::test]
 async fn t27_streams_are_served_between_goaway_and_their_end() {
     let mut options = ServerOptions::default();
-    options.drain_delay = Duration::from_secs(3600);
+    options.drain_delay = Duration::from_hours(1);
     let server = TestServer::start(|s| s.with_options(options)).await;
     let (address, hub) = (server.address, server.hub.clone());
     hub.publish(NODE, snapshot([static_cluster("c", 0)]));
