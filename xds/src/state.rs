@@ -1,9 +1,9 @@
 //! The protocol as a pure state machine: requests and snapshots in, responses and outcomes out. No I/O, no clock.
 //!
-//! - [`subscription`]: what the proxy asks for.
-//! - [`channel`]: per type, what it holds and what it should hold; one response in flight, later snapshots coalesce.
-//! - [`order`]: make before break, across types.
-//! - [`nack`]: one rejected resource does not hold up the others.
+//! - `subscription`: what the proxy asks for.
+//! - `channel`: per type, what it holds and what it should hold; one response in flight, later snapshots coalesce.
+//! - `order`: make before break, across types.
+//! - `nack`: one rejected resource does not hold up the others.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
