@@ -30,7 +30,8 @@ pub fn postern_binary() -> PathBuf {
             let test = std::env::current_exe().expect("the path of the test");
             let profile = test.ancestors().nth(2).expect("a test lies in the target directory");
             if profile.ends_with("release") {
-                command.arg("--release");
+                // The profile of benchmarks: what the benchmark itself has compiled is used again.
+                command.args(["--profile", "bench"]);
             }
             let output = command.output().expect("run cargo");
             assert!(

@@ -6,6 +6,8 @@ mod backends;
 mod cors;
 #[path = "traffic/extensions.rs"]
 mod extensions;
+#[path = "traffic/gateways.rs"]
+mod gateways;
 #[path = "traffic/headers.rs"]
 mod headers;
 #[path = "traffic/hostnames.rs"]
