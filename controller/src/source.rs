@@ -272,10 +272,13 @@ impl Source {
             file.diagnostics(path, &mut out);
         }
         for (key, paths) in self.definitions.iter().filter(|(_, paths)| paths.len() > 1) {
-            let first = self.locate(key, "").map(|l| l.to_string()).unwrap_or_default();
+            let first = self.locate(key, "metadata.name").map(|l| l.to_string()).unwrap_or_default();
             for path in paths.iter().skip(1) {
-                let (line, column) =
-                    self.files.get(path).and_then(|file| file.locate(key, "")).unwrap_or_default();
+                let (line, column) = self
+                    .files
+                    .get(path)
+                    .and_then(|file| file.locate(key, "metadata.name"))
+                    .unwrap_or_default();
                 out.push(Diagnostic {
                     level: Level::Error,
                     location: Some(Location { file: path.clone(), line, column }),

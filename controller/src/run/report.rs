@@ -110,6 +110,7 @@ fn human(out: &mut impl Write, paint: Paint, event: &RunEvent) -> io::Result<()>
             }
             Ok(())
         }
+        RunEvent::Found(finding) | RunEvent::Mended(finding) if finding.level == Level::Note => Ok(()),
         RunEvent::Found(finding) => diagnostic(out, paint, finding),
         RunEvent::Mended(finding) => {
             let subject = subject(finding);

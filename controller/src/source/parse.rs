@@ -206,8 +206,11 @@ impl Reader<'_> {
             Err(error) => {
                 let field = track.path().to_string();
                 let field = if field == "." { String::new() } else { field };
-                let message = error.to_string();
-                let remedy = if message.ends_with("expected a string") {
+                let message = plain_words(&error.to_string());
+                let remedy = if message.starts_with("expected a string, found")
+                    && !message.ends_with("an object")
+                    && !message.ends_with("a list")
+                {
                     "put the value in quotes".to_owned()
                 } else {
                     String::new()
@@ -225,6 +228,32 @@ impl Reader<'_> {
             self.report(Level::Error, &subject, &field, message, remedy);
         }
     }
+}
+
+/// What serde says of a value of the wrong type, in the words of YAML instead of Rust.
+fn plain_words(said: &str) -> String {
+    let Some((found, expected)) =
+        said.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "))
+    else {
+        return said.to_owned();
+    };
+    let found = match found {
+        "map" => "an object",
+        "sequence" => "a list",
+        "unit value" | "null" => "nothing",
+        other => other,
+    };
+    let expected = match expected {
+        "u16" => "a number from 0 to 65535",
+        "i8" | "i16" | "i32" | "i64" | "u8" | "u32" | "u64" | "usize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "a boolean" => "true or false",
+        other if other.starts_with("struct ") || other.starts_with("internally") => "an object",
+        other => other,
+    };
+    format!("expected {expected}, found {found}")
 }
 
 /// `said` without the places that the YAML parser weaves in (` at line 3 column 4`), which count from the document.
