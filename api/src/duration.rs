@@ -75,7 +75,7 @@ pub fn parse(value: &str) -> Result<Duration, DurationError> {
     if parts == 0 { Err(invalid()) } else { Ok(total) }
 }
 
-/// Writes a duration of GEP-2257, with the greatest units first: 90 seconds are `1m30s`, zero is `0s`.
+/// Writes a duration of GEP-2257, with the largest units first: 90 seconds are `1m30s`, zero is `0s`.
 ///
 /// # Errors
 /// [`DurationError::NotExpressible`] when the duration has a part below a millisecond or 100,000 hours or more.

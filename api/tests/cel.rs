@@ -1,5 +1,7 @@
 //! The CEL rules of the extension kinds admit what they should, and refuse the rest with a remedy.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers too")]
+
 use kube::core::cel::Validator;
 use postern_api::crds::extension_crds;
 use serde_json::{Value, json};
@@ -96,7 +98,7 @@ fn each_thing_is_given_under_one_name() {
     admits("DirectResponse", &["statusCode: 404", "{status: 503, body: later}"]);
     refuses(
         "DirectResponse",
-        "give exactly one of statusCode and status; both mean the status code of the answer",
+        "give exactly one of statusCode and status; both mean the status code of the response",
         &["body: none", "{statusCode: 404, status: 404}"],
     );
 }

@@ -1,5 +1,7 @@
 //! The committed CRDs are those of the types, and the API server takes their schemas.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers too")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

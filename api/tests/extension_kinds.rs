@@ -1,6 +1,10 @@
 //! Objects with every field of the extension kinds, in both dialects, pass through our types unchanged, and each
 //! field that they have is in the CRD.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers too")]
+
+use std::time::Duration;
+
 use postern_api::crds::extension_crds;
 use postern_api::kgateway::{
     AiBackendSpec, BackendSpec, BackendType, CorsMaxAge, CorsOrigin, CorsOriginMatchType, DirectResponseSpec,
@@ -9,7 +13,6 @@ use postern_api::kgateway::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::time::Duration;
 
 /// Passes the spec, in YAML, through its type.
 #[track_caller]
@@ -45,7 +48,9 @@ fn conforms(value: &Value, schema: &Value, path: &str) {
             }
         }
         ("array", Value::Array(items)) => {
-            items.iter().for_each(|item| conforms(item, &schema["items"], &format!("{path}[]")));
+            for item in items {
+                conforms(item, &schema["items"], &format!("{path}[]"));
+            }
             assert!(items.len() <= usize::try_from(schema["maxItems"].as_u64().unwrap()).unwrap(), "{path}");
         }
         ("string", Value::String(text)) => {

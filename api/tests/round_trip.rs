@@ -1,5 +1,7 @@
 //! Every manifest of the upstream conformance suite and of the upstream examples passes through our types unchanged.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers too")]
+
 #[path = "support/upstream.rs"]
 mod upstream;
 

@@ -4,6 +4,8 @@
 //! greatest value, one with every property at its least, one with the required properties only, and one for each
 //! further value of each enum. Each must pass through our type unchanged.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic in its helpers too")]
+
 #[path = "support/upstream.rs"]
 mod upstream;
 

@@ -1,4 +1,4 @@
-//! BackendTLSPolicy: TLS towards a Service (GEP-1897).
+//! BackendTLSPolicy: TLS to a Service (GEP-1897).
 
 use std::collections::BTreeMap;
 

@@ -108,7 +108,7 @@ pub mod condition_type {
     pub const ATTACHED: &str = "Attached";
     /// Listener: it conflicts with another listener.
     pub const CONFLICTED: &str = "Conflicted";
-    /// Gateway: clients without a valid certificate are let in; present only when true.
+    /// Gateway: clients without a valid certificate are accepted; present only when true.
     pub const INSECURE_FRONTEND_VALIDATION_MODE: &str = "InsecureFrontendValidationMode";
     /// Listener: host names or certificates overlap with another listener; present only when true.
     pub const OVERLAPPING_TLS_CONFIG: &str = "OverlappingTLSConfig";

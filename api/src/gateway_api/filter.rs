@@ -15,19 +15,19 @@ pub struct HttpRouteFilter {
     /// Changes headers of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_header_modifier: Option<HttpHeaderFilter>,
-    /// Changes headers of the answer.
+    /// Changes headers of the response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_header_modifier: Option<HttpHeaderFilter>,
     /// Sends a copy of the request to another backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_mirror: Option<HttpRequestMirrorFilter>,
-    /// Answers with a redirect.
+    /// Responds with a redirect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_redirect: Option<HttpRequestRedirectFilter>,
     /// Changes host and path of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_rewrite: Option<HttpUrlRewriteFilter>,
-    /// Answers cross-origin requests (GEP-1767).
+    /// Cross-origin resource sharing (GEP-1767).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<HttpCorsFilter>,
     /// Asks a service whether the request may pass (GEP-1494, experimental).
@@ -43,15 +43,15 @@ open_enum! {
     pub enum HttpRouteFilterType {
         /// Changes headers of the request.
         RequestHeaderModifier,
-        /// Changes headers of the answer.
+        /// Changes headers of the response.
         ResponseHeaderModifier,
         /// Sends a copy of the request to another backend.
         RequestMirror,
-        /// Answers with a redirect.
+        /// Responds with a redirect.
         RequestRedirect,
         /// Changes host and path of the request.
         UrlRewrite = "URLRewrite",
-        /// Answers cross-origin requests.
+        /// Cross-origin resource sharing.
         Cors = "CORS",
         /// Asks a service whether the request may pass.
         ExternalAuth,
@@ -60,7 +60,7 @@ open_enum! {
     }
 }
 
-/// Changes of headers. One name may be in one list only.
+/// Header modification. One name may be in one list only.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpHeaderFilter {
@@ -78,7 +78,7 @@ pub struct HttpHeaderFilter {
     pub remove: Vec<String>,
 }
 
-/// Sends a copy of requests to another backend; its answers are ignored.
+/// Sends a copy of requests to another backend; its responses are ignored.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRequestMirrorFilter {
@@ -92,7 +92,7 @@ pub struct HttpRequestMirrorFilter {
     pub fraction: Option<Fraction>,
 }
 
-/// Answers with a redirect.
+/// Responds with a redirect.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRequestRedirectFilter {
@@ -158,7 +158,7 @@ open_enum! {
     }
 }
 
-/// Answers cross-origin requests (GEP-1767).
+/// Cross-origin resource sharing (GEP-1767).
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpCorsFilter {
@@ -177,13 +177,13 @@ pub struct HttpCorsFilter {
     /// Names of response headers that scripts may read, or `*`, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expose_headers: Vec<String>,
-    /// Seconds for which the answer may be cached, 1 or more; absent means 5.
+    /// Seconds for which browsers may cache the response to a preflight request, 1 or more; absent means 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<u32>,
 }
 
 impl HttpCorsFilter {
-    /// The seconds for which the answer may be cached, with the default applied.
+    /// The seconds for which browsers may cache the response to a preflight request, with the default applied.
     pub fn max_age(&self) -> u32 {
         self.max_age.unwrap_or(5)
     }
@@ -238,7 +238,7 @@ pub struct HttpAuthConfig {
     /// Content-Length, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_headers: Vec<String>,
-    /// Names of headers of the service's answer that the backend gets, at most 64; empty means all.
+    /// Names of headers of the service's response that the backend gets, at most 64; empty means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_response_headers: Vec<String>,
 }
@@ -247,7 +247,7 @@ pub struct HttpAuthConfig {
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ForwardBodyConfig {
-    /// Greatest number of bytes that are sent; 0 or absent means that the body is not sent.
+    /// Maximum number of bytes that are sent; 0 or absent means that the body is not sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_size: Option<u32>,
 }

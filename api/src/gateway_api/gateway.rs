@@ -35,7 +35,7 @@ pub struct GatewaySpec {
     /// Which ListenerSets may attach (GEP-1713); absent means none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_listeners: Option<AllowedListeners>,
-    /// TLS towards clients and backends (GEP-91, GEP-3155).
+    /// TLS to clients and backends (GEP-91, GEP-3155).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<GatewayTlsConfig>,
     /// Whether this is a default Gateway (GEP-3793, experimental).
@@ -251,19 +251,19 @@ pub struct GatewayInfrastructure {
     pub parameters_ref: Option<LocalObjectReference>,
 }
 
-/// TLS of a Gateway towards clients and backends.
+/// TLS of a Gateway to clients and backends.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayTlsConfig {
-    /// TLS towards backends.
+    /// TLS to backends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<GatewayBackendTls>,
-    /// TLS towards clients.
+    /// TLS to clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frontend: Option<FrontendTlsConfig>,
 }
 
-/// TLS of a Gateway towards backends.
+/// TLS of a Gateway to backends.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayBackendTls {
@@ -272,7 +272,7 @@ pub struct GatewayBackendTls {
     pub client_certificate_ref: Option<SecretObjectReference>,
 }
 
-/// TLS of a Gateway towards clients.
+/// TLS of a Gateway to clients.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FrontendTlsConfig {
@@ -283,7 +283,7 @@ pub struct FrontendTlsConfig {
     pub per_port: Vec<FrontendTlsPort>,
 }
 
-/// TLS towards clients at one port.
+/// TLS to clients at one port.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FrontendTlsPort {
@@ -293,7 +293,7 @@ pub struct FrontendTlsPort {
     pub tls: FrontendTlsSettings,
 }
 
-/// TLS towards clients.
+/// TLS to clients.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FrontendTlsSettings {
@@ -319,7 +319,7 @@ open_enum! {
     pub enum FrontendValidationMode, default AllowValidOnly {
         /// They are refused.
         AllowValidOnly,
-        /// They are let in.
+        /// They are accepted.
         AllowInsecureFallback,
     }
 }

@@ -56,7 +56,7 @@ pub struct HttpRouteRule {
     /// Filters for the requests, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<HttpRouteFilter>,
-    /// Backends, at most 16; empty means an answer of 500 unless a filter answers.
+    /// Backends, at most 16; empty means status code 500 unless a filter responds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backend_refs: Vec<HttpBackendRef>,
     /// Timeouts (GEP-1742).
@@ -202,7 +202,7 @@ open_enum! {
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRouteTimeouts {
-    /// From the first byte of the request to the last of the answer.
+    /// From the first byte of the request to the last of the response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
     /// Of one attempt at a backend; at most `request`.
@@ -214,13 +214,13 @@ pub struct HttpRouteTimeouts {
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRouteRetry {
-    /// Status codes of answers that are retried, 400 to 599.
+    /// Status codes of responses that are retried, 400 to 599.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codes: Vec<u16>,
     /// Number of retries; absent means 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
-    /// Least time before a retry, as a duration of GEP-2257.
+    /// Minimum time before a retry, as a duration of GEP-2257.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<String>,
 }

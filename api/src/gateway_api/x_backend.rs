@@ -31,7 +31,7 @@ pub struct XBackendSpec {
     /// Protocol of the backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<XBackendProtocol>,
-    /// TLS towards the backend; absent means none.
+    /// TLS to the backend; absent means none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<XBackendTls>,
     /// Whether a session stays with its endpoint.
@@ -97,7 +97,7 @@ pub struct XBackendPort {
     pub number: Option<u16>,
 }
 
-/// TLS towards a backend.
+/// TLS to a backend.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct XBackendTls {

@@ -30,7 +30,7 @@ pub struct XBackendTrafficPolicySpec {
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RetryConstraint {
-    /// Greatest share of retries; absent means the default of each field.
+    /// Maximum share of retries; absent means the default of each field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<RetryBudget>,
     /// Rate of retries that is always allowed; absent means 10 in `1s`.

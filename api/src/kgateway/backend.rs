@@ -99,7 +99,7 @@ pub struct StaticHost {
     pub tls: Option<StaticHostTls>,
 }
 
-/// TLS towards a fixed host.
+/// TLS to a fixed host.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StaticHostTls {

@@ -1,4 +1,4 @@
-//! DirectResponse: an answer without a backend.
+//! DirectResponse: a response without a backend.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ use super::ObjectStatus;
     namespaced
 )]
 #[kube(
-    doc = "An answer with a fixed status code and body, which routes give in place of a backend through an ExtensionRef filter."
+    doc = "A response with a fixed status code and body, which route rules give through an ExtensionRef filter in place of a backend."
 )]
 #[kube(status = "ObjectStatus", derive = "PartialEq", derive = "Default")]
 #[kube(shortname = "dr", category = "postern", category = "kgateway")]
@@ -40,18 +40,18 @@ use super::ObjectStatus;
 ))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.statusCode) != has(self.status)").message("give exactly one of statusCode and status; both mean the status code of the answer"))]
+#[x_kube(validation = Rule::new("has(self.statusCode) != has(self.status)").message("give exactly one of statusCode and status; both mean the status code of the response"))]
 pub struct DirectResponseSpec {
-    /// Status code of the answer. In kgateway v2.1 this field is called status; give exactly one of the
+    /// Status code of the response. In kgateway v2.1 this field is called status; give exactly one of the
     /// two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 200, max = 599))]
     pub status_code: Option<u16>,
-    /// Status code of the answer, as in kgateway v2.1. The same as statusCode; give exactly one of the two.
+    /// Status code of the response, as in kgateway v2.1. The same as statusCode; give exactly one of the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 200, max = 599))]
     pub status: Option<u16>,
-    /// Body of the answer. Defaults to an empty one.
+    /// Body of the response. Defaults to an empty one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }

@@ -40,7 +40,7 @@ pub struct GatewayExtensionSpec {
     /// The service that decides whether requests may pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ext_auth: Option<ExtensionProvider>,
-    /// The service that may change requests and answers.
+    /// The service that may change requests and responses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ext_proc: Option<ExtensionProvider>,
     /// The service that counts requests.

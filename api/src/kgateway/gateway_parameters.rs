@@ -90,7 +90,7 @@ pub struct PodTemplateParameters {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ContainerParameters {
-    /// Requested and greatest resources.
+    /// Resource requests and limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceParameters>,
     /// The image.
@@ -98,7 +98,7 @@ pub struct ContainerParameters {
     pub image: Option<ImageParameters>,
 }
 
-/// Requested and greatest resources of a container.
+/// Resource requests and limits of a container.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceParameters {

@@ -72,7 +72,7 @@ impl JsonSchema for AccessLogging {
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BufferPolicy {
-    /// Greatest size of the body of a request in bytes; greater ones are answered with 413.
+    /// Maximum size of the body of a request in bytes; larger requests get status code 413.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4_294_967_295_i64))]
     pub max_request_bytes: Option<i64>,

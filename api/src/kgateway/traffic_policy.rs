@@ -21,7 +21,7 @@ use crate::gateway_api::HttpHeaderFilter;
     namespaced
 )]
 #[kube(
-    doc = "Says what happens to requests of Gateways, listeners, routes or single rules of routes: timeouts, retries, changes of headers, cross-origin requests, external authorization and processing, rate limits."
+    doc = "Says what happens to requests of Gateways, listeners, routes or single rules of routes: timeouts, retries, header modification, cross-origin resource sharing, external authorization and processing, rate limits."
 )]
 #[kube(status = "PolicyStatus", derive = "PartialEq", derive = "Default")]
 #[kube(shortname = "tp", category = "postern", category = "kgateway")]
@@ -57,7 +57,7 @@ pub struct TrafficPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub target_selectors: Vec<PolicyTargetSelector>,
-    /// Answers to cross-origin requests.
+    /// Cross-origin resource sharing (CORS).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<CorsPolicy>,
     /// External authorization.
@@ -85,7 +85,7 @@ pub struct TrafficPolicySpec {
     /// of the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_header_modifier: Option<HttpHeaderFilter>,
-    /// Changes headers of answers. In kgateway v2.1 this field is called headerModifiers.response; give one
+    /// Changes headers of responses. In kgateway v2.1 this field is called headerModifiers.response; give one
     /// of the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_header_modifier: Option<HttpHeaderFilter>,
@@ -115,11 +115,11 @@ pub struct ExtensionPolicy {
 #[schemars(extend("minProperties" = 1))]
 #[serde(rename_all = "camelCase")]
 pub struct TimeoutPolicy {
-    /// Greatest duration of a request, up to the last byte of its answer.
+    /// Maximum duration of a request, up to the last byte of its response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "go_duration")]
     pub request: Option<String>,
-    /// Greatest time without activity on the stream of a request.
+    /// Maximum time without activity on the stream of a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "go_duration")]
     pub idle: Option<String>,
@@ -130,11 +130,11 @@ pub struct TimeoutPolicy {
 #[schemars(extend("minProperties" = 1))]
 #[serde(rename_all = "camelCase")]
 pub struct TimeoutsPolicy {
-    /// Greatest duration of a request, up to the last byte of its answer.
+    /// Maximum duration of a request, up to the last byte of its response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "go_duration")]
     pub request: Option<String>,
-    /// Greatest time without activity on the stream of a request.
+    /// Maximum time without activity on the stream of a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "go_duration")]
     pub stream_idle: Option<String>,
@@ -179,11 +179,11 @@ pub struct RetryPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "go_duration")]
     pub per_try_timeout: Option<String>,
-    /// Status codes of answers that are retried, 400 to 599.
+    /// Status codes of responses that are retried, 400 to 599.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 200), inner(range(min = 400, max = 599)))]
     pub status_codes: Vec<u16>,
-    /// Least time between retries, a Go duration. Defaults to 25ms.
+    /// Minimum time between retries, a Go duration. Defaults to 25ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "go_duration")]
     pub backoff_base_interval: Option<String>,

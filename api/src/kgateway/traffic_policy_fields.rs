@@ -27,13 +27,13 @@ pub struct BackOff {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "go_duration")]
     pub base_interval: Option<String>,
-    /// Greatest time, a Go duration. Defaults to ten times the base interval.
+    /// Maximum time, a Go duration. Defaults to ten times the base interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "go_duration")]
     pub max_interval: Option<String>,
 }
 
-/// Changes of headers, as in kgateway v2.1.
+/// Header modification, as in kgateway v2.1.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[schemars(extend("minProperties" = 1))]
 #[serde(rename_all = "camelCase")]
@@ -41,17 +41,17 @@ pub struct HeaderModifiers {
     /// Changes headers of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<HttpHeaderFilter>,
-    /// Changes headers of answers.
+    /// Changes headers of responses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<HttpHeaderFilter>,
 }
 
-/// Answers to cross-origin requests.
+/// Cross-origin resource sharing (CORS).
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CorsPolicy {
-    /// Origins that may ask: a string as in the Gateway API (https://example.com, https://*.example.com or
-    /// *), or an object with type (Exact, Prefix or Regex) and value.
+    /// Origins that may ask: a string as in the Gateway API, such as `https://example.com`, `https://*.example.com`
+    /// or `*`, or an object with type (Exact, Prefix or Regex) and value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub allow_origins: Vec<CorsOrigin>,
@@ -63,11 +63,11 @@ pub struct CorsPolicy {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
     pub allow_headers: Vec<String>,
-    /// Names of headers of answers that scripts may read, or *.
+    /// Names of response headers that scripts may read, or *.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
     pub expose_headers: Vec<String>,
-    /// Time for which a browser may keep the answer to a preflight request: a Go duration such as 24h, or a
+    /// Time for which a browser may cache the response to a preflight request: a Go duration such as 24h, or a
     /// number of seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<CorsMaxAge>,
@@ -158,7 +158,7 @@ open_enum! {
     }
 }
 
-/// Time for which a browser may keep the answer to a preflight request.
+/// Time for which a browser may cache the response to a preflight request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum CorsMaxAge {
     /// Seconds, as in the Gateway API.
