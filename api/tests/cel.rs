@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic in its helpers too")]
 
+use std::sync::LazyLock;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::cel::Validator;
 use postern_api::crds::extension_crds;
 use serde_json::{Value, json};
@@ -9,7 +12,8 @@ use serde_json::{Value, json};
 /// What the rules of the kind say about an object with this spec, in YAML, without and with the defaults of the CRD.
 #[track_caller]
 fn refusals(kind: &str, spec: &str) -> Vec<String> {
-    let crd = extension_crds().into_iter().find(|crd| crd.spec.names.kind == kind).unwrap();
+    static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(extension_crds);
+    let crd = CRDS.iter().find(|crd| crd.spec.names.kind == kind).unwrap();
     let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
     let schema = serde_json::to_value(schema).unwrap();
     let spec: Value = serde_yaml::from_str(spec).unwrap();

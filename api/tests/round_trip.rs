@@ -85,3 +85,21 @@ fn examples_pass_through_unchanged() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     assert!(objects > 100, "there are {objects} objects only");
 }
+
+#[test]
+fn filters_are_refused_where_a_route_has_none() {
+    let route = |kind: &str| {
+        serde_json::json!({
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": kind,
+            "metadata": { "name": "name" },
+            "spec": { "rules": [{ "backendRefs": [{ "name": "name", "filters": [{ "type": "CORS" }] }] }] },
+        })
+    };
+    let pass = |kind: &str| (upstream::find("gateway.networking.k8s.io", kind).unwrap().pass)(&route(kind));
+    assert!(pass("HTTPRoute").is_ok());
+    for kind in ["TCPRoute", "TLSRoute", "UDPRoute"] {
+        let error = pass(kind).err().unwrap().to_string();
+        assert!(error.contains("take no filters; remove `filters`"), "{kind}: {error}");
+    }
+}
