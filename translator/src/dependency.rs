@@ -6,16 +6,20 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use postern_api::gateway_api::ReferenceGrant;
+use slab::Slab;
+use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::backend::{BackendObject, ClusterId};
 use crate::gateway::GatewayModel;
 use crate::grants::{self, Reference};
 use crate::object::{Kind, NamespacedName, ObjectKey, Stored};
 use crate::policy::{Policy, Target};
+use crate::route::RouteShares;
 use crate::store::Store;
 
 /// Something that a unit can have read.
@@ -78,92 +82,125 @@ impl Unit {
     }
 }
 
-/// Both directions of "unit read dependency".
+/// The digest under which the index keeps a [`Dependency`]. A collision would cost a superfluous run of a unit,
+/// never a missed one, so 64 bits do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct DependencyId(u64);
+
+impl Dependency {
+    fn id(&self) -> DependencyId {
+        let mut hasher = Xxh3Default::new();
+        self.hash(&mut hasher);
+        DependencyId(hasher.finish())
+    }
+}
+
+/// Both directions of "unit read dependency", as numbers: at ten thousand routes the names would take more memory
+/// than the objects.
 #[derive(Debug, Default)]
 pub(crate) struct Dependencies {
-    reads: HashMap<Unit, BTreeSet<Dependency>>,
-    readers: HashMap<Dependency, BTreeSet<Unit>>,
+    units: Slab<Arc<Unit>>,
+    numbers: HashMap<Arc<Unit>, usize>,
+    /// By number of the unit; sorted.
+    reads: HashMap<usize, Box<[DependencyId]>>,
+    readers: HashMap<DependencyId, BTreeSet<u32>>,
 }
 
 impl Dependencies {
-    /// Replaces what `unit` has read.
-    pub(crate) fn record(&mut self, unit: &Unit, reads: BTreeSet<Dependency>) {
-        let old = self.reads.get(unit);
-        if old == Some(&reads) {
-            return;
-        }
-        let gone: Vec<Dependency> =
-            old.into_iter().flatten().filter(|d| !reads.contains(d)).cloned().collect();
-        for dependency in gone {
-            self.forget(&dependency, unit);
-        }
-        for dependency in &reads {
-            if !self.reads.get(unit).is_some_and(|old| old.contains(dependency)) {
-                self.readers.entry(dependency.clone()).or_default().insert(unit.clone());
+    /// Replaces what `unit` has read; `reads` is sorted and has no duplicates.
+    pub(crate) fn record(&mut self, unit: &Unit, reads: Vec<DependencyId>) {
+        let number = self.number(unit);
+        let old = self.reads.remove(&number).unwrap_or_default();
+        if *old != *reads {
+            for dependency in old.iter().filter(|d| reads.binary_search(d).is_err()) {
+                self.forget(*dependency, number);
+            }
+            for dependency in reads.iter().filter(|d| old.binary_search(d).is_err()) {
+                self.readers.entry(*dependency).or_default().insert(compact(number));
             }
         }
-        self.reads.insert(unit.clone(), reads);
+        self.reads.insert(number, reads.into_boxed_slice());
     }
 
     /// Drops a unit that no longer exists.
     pub(crate) fn remove(&mut self, unit: &Unit) {
-        for dependency in self.reads.remove(unit).into_iter().flatten() {
-            self.forget(&dependency, unit);
-        }
-    }
-
-    fn forget(&mut self, dependency: &Dependency, unit: &Unit) {
-        if let Some(readers) = self.readers.get_mut(dependency) {
-            readers.remove(unit);
-            if readers.is_empty() {
-                self.readers.remove(dependency);
-            }
+        let Some(number) = self.numbers.remove(unit) else { return };
+        self.units.remove(number);
+        for dependency in self.reads.remove(&number).unwrap_or_default() {
+            self.forget(dependency, number);
         }
     }
 
     /// The units that read `dependency`.
     pub(crate) fn readers(&self, dependency: &Dependency) -> impl Iterator<Item = &Unit> {
-        self.readers.get(dependency).into_iter().flatten()
+        let numbers = self.readers.get(&dependency.id()).into_iter().flatten();
+        numbers.filter_map(|number| self.units.get(*number as usize).map(AsRef::as_ref))
     }
+
+    fn number(&mut self, unit: &Unit) -> usize {
+        if let Some(number) = self.numbers.get(unit) {
+            return *number;
+        }
+        let unit = Arc::new(unit.clone());
+        let number = self.units.insert(Arc::clone(&unit));
+        self.numbers.insert(unit, number);
+        number
+    }
+
+    fn forget(&mut self, dependency: DependencyId, number: usize) {
+        if let Some(readers) = self.readers.get_mut(&dependency) {
+            readers.remove(&compact(number));
+            if readers.is_empty() {
+                self.readers.remove(&dependency);
+            }
+        }
+    }
+}
+
+fn compact(number: usize) -> u32 {
+    u32::try_from(number).expect("fewer than four billion units")
 }
 
 /// The world as one unit sees it; remembers what was asked.
 pub(crate) struct Reader<'a> {
     store: &'a Store,
     gateways: &'a BTreeMap<NamespacedName, Arc<GatewayModel>>,
-    parents: &'a BTreeMap<ObjectKey, BTreeSet<NamespacedName>>,
-    reads: RefCell<BTreeSet<Dependency>>,
+    routes: &'a BTreeMap<ObjectKey, RouteShares>,
+    reads: RefCell<Vec<DependencyId>>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(
         store: &'a Store,
         gateways: &'a BTreeMap<NamespacedName, Arc<GatewayModel>>,
-        parents: &'a BTreeMap<ObjectKey, BTreeSet<NamespacedName>>,
+        routes: &'a BTreeMap<ObjectKey, RouteShares>,
     ) -> Self {
-        Self { store, gateways, parents, reads: RefCell::default() }
+        Self { store, gateways, routes, reads: RefCell::default() }
     }
 
-    /// What has been read so far.
-    pub(crate) fn into_reads(self) -> BTreeSet<Dependency> {
-        self.reads.into_inner()
+    /// What has been read, sorted and without duplicates.
+    pub(crate) fn into_reads(self) -> Vec<DependencyId> {
+        let mut reads = self.reads.into_inner();
+        reads.sort_unstable();
+        reads.dedup();
+        reads
     }
 
-    fn note(&self, dependency: Dependency) {
-        self.reads.borrow_mut().insert(dependency);
+    fn note(&self, dependency: &Dependency) {
+        self.reads.borrow_mut().push(dependency.id());
     }
 
     /// One object by name.
     pub(crate) fn get<T: Stored>(&self, namespace: &str, name: &str) -> Option<&'a Arc<T>> {
-        let key = ObjectKey::new(T::KIND, namespace, name);
-        let found = self.store.object(&key).and_then(T::of);
-        self.note(Dependency::Object(key));
-        found
+        let dependency = Dependency::Object(ObjectKey::new(T::KIND, namespace, name));
+        self.note(&dependency);
+        let Dependency::Object(key) = dependency else { return None };
+        self.store.object(&key).and_then(T::of)
     }
 
     /// True if the object exists, whatever its kind.
     pub(crate) fn labels(&self, key: &ObjectKey) -> Option<BTreeMap<String, String>> {
-        self.note(Dependency::Object(key.clone()));
+        self.note(&Dependency::Object(key.clone()));
         self.store.object(key).map(|object| object.metadata().labels.clone().unwrap_or_default())
     }
 
@@ -172,7 +209,7 @@ impl<'a> Reader<'a> {
         &self,
         service: &NamespacedName,
     ) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
-        self.note(Dependency::EndpointSlices(service.clone()));
+        self.note(&Dependency::EndpointSlices(service.clone()));
         self.store.endpoint_slices(service)
     }
 
@@ -181,25 +218,25 @@ impl<'a> Reader<'a> {
     where
         'a: 'b,
     {
-        self.note(Dependency::Grants(namespace.to_owned()));
+        self.note(&Dependency::Grants(namespace.to_owned()));
         self.store.grants(namespace)
     }
 
     /// The valid listeners of a Gateway of ours; `None` if there is no such Gateway.
     pub(crate) fn gateway(&self, name: &NamespacedName) -> Option<&'a Arc<GatewayModel>> {
-        self.note(Dependency::Listeners(name.clone()));
+        self.note(&Dependency::Listeners(name.clone()));
         self.gateways.get(name)
     }
 
     /// The Gateways that accepted a route.
     pub(crate) fn parents(&self, route: &ObjectKey) -> BTreeSet<NamespacedName> {
-        self.note(Dependency::Parents(route.clone()));
-        self.parents.get(route).cloned().unwrap_or_default()
+        self.note(&Dependency::Parents(route.clone()));
+        self.routes.get(route).into_iter().flatten().map(|(gateway, _)| gateway.clone()).collect()
     }
 
     /// A parsed TrafficPolicy by name.
     pub(crate) fn policy(&self, name: &NamespacedName) -> Option<&'a Arc<Policy>> {
-        self.note(Dependency::Object(ObjectKey::new(Kind::TrafficPolicy, &name.namespace, &name.name)));
+        self.note(&Dependency::Object(ObjectKey::new(Kind::TrafficPolicy, &name.namespace, &name.name)));
         self.store.policy(name)
     }
 
@@ -209,7 +246,7 @@ impl<'a> Reader<'a> {
         kind: Kind,
         namespace: &str,
     ) -> Vec<(NamespacedName, BTreeMap<String, String>)> {
-        self.note(Dependency::Objects(kind, namespace.to_owned()));
+        self.note(&Dependency::Objects(kind, namespace.to_owned()));
         let names = self.store.names(kind).filter(|name| name.namespace == namespace);
         names
             .filter_map(|name| {
@@ -237,14 +274,14 @@ impl<'a> Reader<'a> {
 
     /// The TrafficPolicies on a target, by reference and by label, from the oldest to the youngest.
     pub(crate) fn policies_on(&self, target: &Target) -> Vec<&'a Arc<Policy>> {
-        self.note(Dependency::PoliciesOn(target.clone()));
+        self.note(&Dependency::PoliciesOn(target.clone()));
         let mut found: Vec<&Arc<Policy>> =
             self.store.policies_on(target).filter(|policy| self.may_target(policy, target)).collect();
         if target.section.is_some() {
             found.sort_by(|a, b| a.age.cmp(&b.age));
             return found;
         }
-        self.note(Dependency::Selectors(target.kind, target.name.namespace.clone()));
+        self.note(&Dependency::Selectors(target.kind, target.name.namespace.clone()));
         let mut selecting = self.store.policies_selecting(target.kind, &target.name.namespace).peekable();
         if selecting.peek().is_some() {
             let labels = self.labels(&target.key()).unwrap_or_default();

@@ -145,10 +145,11 @@ macro_rules! kinds {
                 match self { $(Self::$kind(object) => &object.metadata,)+ }
             }
 
-            /// Reads an object of `kind`. Unknown fields are ignored; wrap the deserializer to hear of them.
+            /// Reads an object of `kind`. Objects are kept for long, so what reading left in spare capacity is
+            /// given back by a copy. Unknown fields are ignored; wrap the deserializer to hear of them.
             pub fn deserialize<'de, D: Deserializer<'de>>(kind: Kind, from: D) -> Result<Self, D::Error> {
                 match kind {
-                    $(Kind::$kind => <$ty>::deserialize(from).map(|o| Self::$kind(Arc::new(o))),)+
+                    $(Kind::$kind => <$ty>::deserialize(from).map(|read| Self::$kind(Arc::new(read.clone()))),)+
                 }
             }
         }

@@ -75,7 +75,12 @@ impl Resource {
         message: &M,
     ) -> Arc<Self> {
         debug_assert_eq!(M::full_name(), resource_type.message_name());
-        let body = canonical::canonical(resource_type.message_name(), &message.encode_to_vec());
+        Self::encoded(resource_type, name, &message.encode_to_vec())
+    }
+
+    /// The same for a message that is encoded already.
+    pub(crate) fn encoded(resource_type: ResourceType, name: impl Into<String>, encoded: &[u8]) -> Arc<Self> {
+        let body = canonical::canonical(resource_type.message_name(), encoded);
         let version = format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&body));
         Arc::new(Self { resource_type, name: name.into(), version, body: body.into() })
     }

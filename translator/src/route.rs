@@ -13,10 +13,12 @@ mod rule;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use envoy_types::pb::envoy::config::route::v3::Route;
 use postern_api::gateway_api::{
     Condition, Gateway, HttpRoute, RouteParentStatus, RouteStatus, condition_type, reason,
 };
+use prost::Message;
 
 use self::attach::{Attachment, gateway_name};
 use self::order::RouteOrder;
@@ -24,33 +26,70 @@ use self::rule::ParsedRule;
 use crate::Options;
 use crate::backend::ClusterId;
 use crate::dependency::Reader;
-use crate::envoy::scope::ScopeId;
+use crate::envoy::scope::{ScopeId, owned_by};
+use crate::gateway::{GatewayModel, Listener, Protocol};
 use crate::hostname::Hostname;
 use crate::object::{Age, Kind, NamespacedName, ObjectKey};
 use crate::policy::Target;
 use crate::problem::Problems;
 use crate::status::condition;
 
-/// The Envoy routes that one route adds to one host of a Gateway.
-pub(crate) type HostRoutes = BTreeMap<RouteOrder, Arc<Route>>;
+/// One Envoy route with its place on a host. It is kept encoded: ten times smaller than the message.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HostRoute {
+    pub(crate) order: RouteOrder,
+    pub(crate) encoded: Bytes,
+}
 
-/// What a route adds to one Gateway.
+/// What a route adds to one host of a Gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HostShare {
+    pub(crate) scope: ScopeId,
+    pub(crate) hostname: Hostname,
+    pub(crate) routes: Vec<HostRoute>,
+}
+
+/// What a route adds to one Gateway. Everything is sorted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct GatewayShare {
-    /// Routes by scope and hostname.
-    pub(crate) hosts: BTreeMap<(ScopeId, Hostname), HostRoutes>,
-    /// The clusters that they name.
-    pub(crate) clusters: BTreeSet<ClusterId>,
+    pub(crate) hosts: Vec<Arc<HostShare>>,
+    /// The clusters that the routes name.
+    pub(crate) clusters: Vec<ClusterId>,
     /// The listeners that count the route.
-    pub(crate) listeners: BTreeSet<String>,
+    pub(crate) listeners: Vec<String>,
 }
+
+/// What a route adds to each of its Gateways, sorted by Gateway.
+pub(crate) type RouteShares = Vec<(NamespacedName, GatewayShare)>;
 
 /// Everything that follows from a route.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RouteOutput {
-    pub(crate) gateways: BTreeMap<NamespacedName, GatewayShare>,
+    pub(crate) shares: RouteShares,
     pub(crate) status: RouteStatus,
     pub(crate) problems: Problems,
+}
+
+/// A [`GatewayShare`] while it is collected.
+#[derive(Default)]
+struct Collected {
+    hosts: BTreeMap<(ScopeId, Hostname), BTreeMap<RouteOrder, Bytes>>,
+    clusters: BTreeSet<ClusterId>,
+    listeners: BTreeSet<String>,
+}
+
+impl Collected {
+    fn finish(self) -> GatewayShare {
+        let hosts = self.hosts.into_iter().map(|((scope, hostname), routes)| {
+            let routes = routes.into_iter().map(|(order, encoded)| HostRoute { order, encoded }).collect();
+            Arc::new(HostShare { scope, hostname, routes })
+        });
+        GatewayShare {
+            hosts: hosts.collect(),
+            clusters: self.clusters.into_iter().collect(),
+            listeners: self.listeners.into_iter().collect(),
+        }
+    }
 }
 
 /// Translates an HTTPRoute. Only parents that are Gateways of ours appear in the output.
@@ -71,6 +110,7 @@ pub(crate) fn translate(reader: &Reader<'_>, route: &HttpRoute, options: &Option
         })
         .collect();
     let mut out = RouteOutput::default();
+    let mut collected: BTreeMap<NamespacedName, Collected> = BTreeMap::new();
     missing_parents(reader, &key, route, &mut out.problems);
     if parents.is_empty() {
         return out;
@@ -88,7 +128,7 @@ pub(crate) fn translate(reader: &Reader<'_>, route: &HttpRoute, options: &Option
     for (index, parent, gateway) in parents {
         let accepted = match attach::attach(reader, &key, &hostnames, parent, gateway) {
             Ok(attachments) => {
-                let share = out.gateways.entry(gateway.name.clone()).or_default();
+                let share = collected.entry(gateway.name.clone()).or_default();
                 for attachment in &attachments {
                     share.listeners.insert(attachment.listener.name.clone());
                     serve(reader, &key, &age, &rules, gateway, attachment, share);
@@ -103,12 +143,15 @@ pub(crate) fn translate(reader: &Reader<'_>, route: &HttpRoute, options: &Option
         };
         let mut conditions = accepted;
         conditions.insert(1, resolved(&rules, generation));
+        conditions.shrink_to_fit();
         out.status.parents.push(RouteParentStatus {
             parent_ref: parent.clone(),
             controller_name: options.controller_name.clone(),
             conditions,
         });
     }
+    out.status.parents.shrink_to_fit();
+    out.shares = collected.into_iter().map(|(gateway, share)| (gateway, share.finish())).collect();
     out
 }
 
@@ -152,9 +195,9 @@ fn serve(
     key: &ObjectKey,
     age: &Age,
     rules: &[ParsedRule],
-    gateway: &crate::gateway::GatewayModel,
+    gateway: &GatewayModel,
     attachment: &Attachment<'_>,
-    share: &mut GatewayShare,
+    share: &mut Collected,
 ) {
     let listener = attachment.listener;
     if !listener.serving {
@@ -186,8 +229,7 @@ fn serve(
         share.clusters.extend(rule.clusters());
         for (match_index, matching) in &parsed.matches {
             let envoy_name = parsed.envoy_name(&name, index, *match_index);
-            let routes: Vec<Arc<Route>> =
-                action::routes(&rule.rule, matching, place, &envoy_name).into_iter().map(Arc::new).collect();
+            let routes = action::routes(&rule.rule, matching, place, &envoy_name);
             for (host, own) in &hosts {
                 let routes = routes.iter().flat_map(|route| action::on_host(route, host, place));
                 for (part, route) in routes.enumerate() {
@@ -199,15 +241,20 @@ fn serve(
                         matching: *match_index,
                         part,
                     };
-                    share
-                        .hosts
-                        .entry((ScopeId::of(listener.port, host), host.clone()))
-                        .or_default()
-                        .insert(order, route);
+                    let at = (ScopeId::of(listener.port, host), host.clone());
+                    share.hosts.entry(at).or_default().insert(order, encode(route, listener));
                 }
             }
         }
     }
+}
+
+/// Encodes a route. Where connections belong to listeners, it asks for the mark of its own (see `envoy::scope`).
+fn encode(mut route: Route, listener: &Listener) -> Bytes {
+    if let (Protocol::Https, Some(matching)) = (listener.protocol, &mut route.r#match) {
+        matching.filter_state.push(owned_by(&listener.owner_id()));
+    }
+    Bytes::from(route.encode_to_vec())
 }
 
 /// `Accepted`, and `PartiallyInvalid` where some rules are refused.

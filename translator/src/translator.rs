@@ -21,7 +21,7 @@ use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::policy;
 use crate::problem::{Problem, Problems};
 use crate::resource::{Resource, ResourceChange, ResourceType};
-use crate::route::{self, RouteOutput};
+use crate::route::{self, GatewayShare, RouteOutput, RouteShares};
 use crate::status::Status;
 use crate::store::{Change, Store};
 use crate::{envoy, extension};
@@ -57,9 +57,9 @@ pub struct Translator {
     dirty: BTreeSet<Unit>,
     dirty_scopes: BTreeSet<(NamespacedName, ScopeId)>,
     models: BTreeMap<NamespacedName, Arc<GatewayModel>>,
-    parents: BTreeMap<ObjectKey, BTreeSet<NamespacedName>>,
     gateways: BTreeMap<NamespacedName, GatewayState>,
-    routes: BTreeMap<ObjectKey, RouteOutput>,
+    /// What each route added to its Gateways.
+    routes: BTreeMap<ObjectKey, RouteShares>,
     clusters: BTreeMap<ClusterId, ClusterState>,
     statuses: BTreeMap<ObjectKey, Status>,
     problems: BTreeMap<Unit, Problems>,
@@ -86,7 +86,6 @@ impl Translator {
             dirty: BTreeSet::new(),
             dirty_scopes: BTreeSet::new(),
             models: BTreeMap::new(),
-            parents: BTreeMap::new(),
             gateways: BTreeMap::new(),
             routes: BTreeMap::new(),
             clusters: BTreeMap::new(),
@@ -200,7 +199,7 @@ impl Translator {
     /// Runs the pure part of a unit with the world as it is, and remembers what it read. A panic is a bug of ours:
     /// it costs the unit its new output and nothing else.
     fn run<T>(&mut self, unit: &Unit, body: impl FnOnce(&Reader<'_>, &Options) -> T) -> Option<T> {
-        let reader = Reader::new(&self.store, &self.models, &self.parents);
+        let reader = Reader::new(&self.store, &self.models, &self.routes);
         let result = catch_unwind(AssertUnwindSafe(|| body(&reader, &self.options)));
         let reads = reader.into_reads();
         self.dependencies.record(unit, reads);
@@ -369,15 +368,19 @@ impl Translator {
             .clusters
             .iter_mut()
             .filter_map(|(id, state)| {
-                (state.users.remove(name).is_some() && state.users.is_empty()).then(|| id.clone())
+                (state.remove_gateway(name) && state.users.is_empty()).then(|| id.clone())
             })
             .collect();
         for id in orphans {
             self.drop_cluster(&id);
         }
         // The routes run again and find no Gateway, but what they added is already gone with it.
-        for output in self.routes.values_mut() {
-            output.gateways.remove(name);
+        for (key, shares) in &mut self.routes {
+            let before = shares.len();
+            shares.retain(|(gateway, _)| gateway != name);
+            if shares.len() < before {
+                self.dirty.extend(self.dependencies.readers(&Dependency::Parents(key.clone())).cloned());
+            }
         }
         self.dirty.extend(self.dependencies.readers(&Dependency::Listeners(name.clone())).cloned());
     }
@@ -393,46 +396,49 @@ impl Translator {
             self.forget(unit);
         }
         let exists = output.is_some();
-        let output = output.unwrap_or_default();
-        self.set_problems(unit, output.problems.clone());
-        let status = (!output.status.parents.is_empty()).then(|| Status::Route(output.status.clone()));
+        let RouteOutput { mut shares, status, problems } = output.unwrap_or_default();
+        self.set_problems(unit, problems);
+        let status = (!status.parents.is_empty()).then_some(Status::Route(status));
         self.set_status(key.clone(), status);
-        let parents: BTreeSet<NamespacedName> = output.gateways.keys().cloned().collect();
-        if self.parents.get(key).is_none_or(|old| *old != parents) {
-            self.parents.insert(key.clone(), parents);
+        let old = self.routes.remove(key).unwrap_or_default();
+        self.replace_shares(&old, &mut shares);
+        if !old.iter().map(|(gateway, _)| gateway).eq(shares.iter().map(|(gateway, _)| gateway)) {
             self.dirty.extend(self.dependencies.readers(&Dependency::Parents(key.clone())).cloned());
         }
-        let old = self.routes.remove(key).unwrap_or_default();
-        self.replace_share(&old, &output);
         if exists {
-            self.routes.insert(key.clone(), output);
-        } else {
-            self.parents.remove(key);
+            self.routes.insert(key.clone(), shares);
         }
     }
 
     /// Takes what a route added to its Gateways away and adds what it adds now; touches only what differs.
-    fn replace_share(&mut self, old: &RouteOutput, new: &RouteOutput) {
-        let names: BTreeSet<&NamespacedName> = old.gateways.keys().chain(new.gateways.keys()).collect();
-        for name in names {
-            let (old, new) = (old.gateways.get(name), new.gateways.get(name));
-            if old == new {
-                continue;
+    fn replace_shares(&mut self, old: &RouteShares, new: &mut RouteShares) {
+        let find = |shares: &RouteShares, name: &NamespacedName| {
+            shares.iter().position(|(gateway, _)| gateway == name)
+        };
+        let empty = GatewayShare::default();
+        for (name, share) in new.iter_mut() {
+            let old = find(old, name).map_or(&empty, |index| &old[index].1);
+            self.replace_share(name, old, share);
+        }
+        for (name, share) in old {
+            if find(new, name).is_none() {
+                self.replace_share(name, share, &mut GatewayShare::default());
             }
-            let empty = route::GatewayShare::default();
-            let (old, new) = (old.unwrap_or(&empty), new.unwrap_or(&empty));
-            let Some(state) = self.gateways.get_mut(name) else { continue };
-            let touched = state.replace(old, new);
-            self.dirty_scopes.extend(touched.into_iter().map(|scope| (name.clone(), scope)));
-            if old.listeners != new.listeners {
-                self.changed.attached.insert(name.clone());
-            }
-            for id in new.clusters.difference(&old.clusters) {
-                self.add_cluster_user(name, id);
-            }
-            for id in old.clusters.difference(&new.clusters) {
-                self.remove_cluster_user(name, id);
-            }
+        }
+    }
+
+    fn replace_share(&mut self, name: &NamespacedName, old: &GatewayShare, new: &mut GatewayShare) {
+        let Some(state) = self.gateways.get_mut(name) else { return };
+        let touched = state.replace(old, new);
+        self.dirty_scopes.extend(touched.into_iter().map(|scope| (name.clone(), scope)));
+        if old.listeners != new.listeners {
+            self.changed.attached.insert(name.clone());
+        }
+        for id in new.clusters.iter().filter(|id| old.clusters.binary_search(id).is_err()) {
+            self.add_cluster_user(name, id);
+        }
+        for id in old.clusters.iter().filter(|id| new.clusters.binary_search(id).is_err()) {
+            self.remove_cluster_user(name, id);
         }
     }
 
@@ -444,9 +450,7 @@ impl Translator {
             }
             ClusterState::default()
         });
-        let users = state.users.entry(gateway.clone()).or_insert(0);
-        *users += 1;
-        if *users == 1 {
+        if state.add_user(gateway) {
             let resources: Vec<Arc<Resource>> = state.resources().cloned().collect();
             for resource in resources {
                 self.set_resource(gateway, resource);
@@ -456,12 +460,9 @@ impl Translator {
 
     fn remove_cluster_user(&mut self, gateway: &NamespacedName, id: &ClusterId) {
         let Some(state) = self.clusters.get_mut(id) else { return };
-        let Some(users) = state.users.get_mut(gateway) else { return };
-        *users -= 1;
-        if *users > 0 {
+        if !state.remove_user(gateway) {
             return;
         }
-        state.users.remove(gateway);
         let unused = state.users.is_empty();
         for resource_type in [ResourceType::Cluster, ResourceType::ClusterLoadAssignment] {
             self.remove_resource(gateway, (resource_type, id.name()));
@@ -512,7 +513,7 @@ impl Translator {
     ) {
         let Some(state) = self.clusters.get_mut(id) else { return };
         keep(state);
-        let users: Vec<NamespacedName> = state.users.keys().cloned().collect();
+        let users: Vec<NamespacedName> = state.users.iter().map(|(name, _)| name.clone()).collect();
         for gateway in users {
             self.set_resource(&gateway, Arc::clone(resource));
         }

@@ -12,11 +12,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use envoy_types::pb::envoy::config::route::v3::{
     DirectResponseAction, FilterConfig, Route, RouteConfiguration, RouteMatch, ScopedRouteConfiguration,
-    VirtualHost, route, route_match, scoped_route_configuration,
+    route, route_match, scoped_route_configuration,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{FilterStateMatcher, filter_state_matcher};
+
+use prost::Message;
 
 use super::{any, bool_value, exact};
 use crate::hostname::Hostname;
@@ -91,16 +94,40 @@ pub(crate) struct Host<'a> {
     pub(crate) hostname: &'a Hostname,
     /// The owner of the hostname where connections belong to listeners (TLS); `None` on cleartext ports.
     pub(crate) owner: Option<String>,
-    pub(crate) routes: Vec<Route>,
+    /// Encoded `envoy.config.route.v3.Route` messages.
+    pub(crate) routes: Vec<Bytes>,
+}
+
+/// `VirtualHost` with routes that are encoded already: on the wire an embedded message is a field of bytes.
+#[derive(Clone, PartialEq, Message)]
+struct VirtualHostOfEncoded {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, repeated, tag = "2")]
+    domains: Vec<String>,
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    routes: Vec<Bytes>,
+}
+
+/// The field `virtual_hosts` of `RouteConfiguration`.
+#[derive(Clone, PartialEq, Message)]
+struct VirtualHosts {
+    #[prost(message, repeated, tag = "2")]
+    virtual_hosts: Vec<VirtualHostOfEncoded>,
+}
+
+/// The field `route_configuration` of `ScopedRouteConfiguration`.
+#[derive(Clone, PartialEq, Message)]
+struct InlineRouteConfiguration {
+    #[prost(bytes = "bytes", tag = "5")]
+    route_configuration: Bytes,
 }
 
 /// Builds a scope.
 pub(crate) fn scope(id: &ScopeId, hosts: Vec<Host<'_>>) -> Arc<Resource> {
     let exact_host = matches!(id, ScopeId::Host(..));
-    let virtual_hosts = hosts.into_iter().map(|host| virtual_host(host, exact_host)).collect();
     let mut configuration = RouteConfiguration {
         name: id.name(),
-        virtual_hosts,
         request_headers_to_remove: vec![SCOPE_HEADER.to_owned()],
         ignore_port_in_host_matching: !exact_host,
         validate_clusters: bool_value(false),
@@ -115,48 +142,46 @@ pub(crate) fn scope(id: &ScopeId, hosts: Vec<Host<'_>>) -> Arc<Resource> {
     let fragment = |value: &str| scoped_route_configuration::key::Fragment {
         r#type: Some(scoped_route_configuration::key::fragment::Type::StringKey(value.to_owned())),
     };
-    let message = ScopedRouteConfiguration {
-        name: id.name(),
-        key: Some(scoped_route_configuration::Key {
-            fragments: vec![fragment(&id.port().to_string()), fragment(id.host())],
-        }),
-        route_configuration: Some(configuration),
-        ..ScopedRouteConfiguration::default()
+    let key = scoped_route_configuration::Key {
+        fragments: vec![fragment(&id.port().to_string()), fragment(id.host())],
     };
-    Resource::new(ResourceType::ScopedRouteConfiguration, id.name(), &message)
+    let message =
+        ScopedRouteConfiguration { name: id.name(), key: Some(key), ..ScopedRouteConfiguration::default() };
+    // Encodings of parts of one message, one after the other, are an encoding of the whole.
+    let virtual_hosts = hosts.into_iter().map(|host| virtual_host(host, exact_host)).collect();
+    let mut inline = configuration.encode_to_vec();
+    inline.extend(VirtualHosts { virtual_hosts }.encode_to_vec());
+    let mut encoded = message.encode_to_vec();
+    encoded.extend(InlineRouteConfiguration { route_configuration: inline.into() }.encode_to_vec());
+    Resource::encoded(ResourceType::ScopedRouteConfiguration, id.name(), &encoded)
 }
 
-fn virtual_host(host: Host<'_>, exact_host: bool) -> VirtualHost {
+fn virtual_host(host: Host<'_>, exact_host: bool) -> VirtualHostOfEncoded {
     let mut routes = host.routes;
     if let Some(owner) = &host.owner {
-        for route in &mut routes {
-            if let Some(matching) = &mut route.r#match {
-                matching.filter_state.push(owned_by(owner));
-            }
-        }
         routes.push(tail("not-found", 404, vec![owned_by(owner)]));
         routes.push(tail("misdirected", 421, vec![]));
     } else if exact_host {
         // Without it a request that matches no route here would go on to the wildcard hosts.
         routes.push(tail("not-found", 404, vec![]));
     }
-    VirtualHost {
+    VirtualHostOfEncoded {
         name: host.hostname.domain(),
         domains: vec![if exact_host { "*".to_owned() } else { host.hostname.domain() }],
         routes,
-        ..VirtualHost::default()
     }
 }
 
-fn owned_by(owner: &str) -> FilterStateMatcher {
+/// Matches connections that were made for the listener `owner`.
+pub(crate) fn owned_by(owner: &str) -> FilterStateMatcher {
     FilterStateMatcher {
         key: OWNER_KEY.to_owned(),
         matcher: Some(filter_state_matcher::Matcher::StringMatch(exact(owner))),
     }
 }
 
-fn tail(name: &str, status: u32, filter_state: Vec<FilterStateMatcher>) -> Route {
-    Route {
+fn tail(name: &str, status: u32, filter_state: Vec<FilterStateMatcher>) -> Bytes {
+    let route = Route {
         name: name.to_owned(),
         r#match: Some(RouteMatch {
             filter_state,
@@ -168,5 +193,6 @@ fn tail(name: &str, status: u32, filter_state: Vec<FilterStateMatcher>) -> Route
             ..DirectResponseAction::default()
         })),
         ..Route::default()
-    }
+    };
+    Bytes::from(route.encode_to_vec())
 }

@@ -302,20 +302,20 @@ fn redirect(redirect: &Redirect, matching: &Match, place: Place) -> route::Actio
 
 /// The routes that stand for `route` on one host. Only redirects differ: Envoy would keep a port in the request's
 /// Host where the redirect implies another one, unless it is told the host, or the port.
-pub(crate) fn on_host(route: &Arc<Route>, host: &Hostname, place: Place) -> Vec<Arc<Route>> {
-    let Some(route::Action::Redirect(redirect)) = &route.action else { return vec![Arc::clone(route)] };
+pub(crate) fn on_host(route: &Route, host: &Hostname, place: Place) -> Vec<Route> {
+    let Some(route::Action::Redirect(redirect)) = &route.action else { return vec![route.clone()] };
     if !redirect.host_redirect.is_empty() || redirect.port_redirect != 0 {
-        return vec![Arc::clone(route)];
+        return vec![route.clone()];
     }
     let with = |change: &dyn Fn(&mut RedirectAction)| {
-        let mut copy = route.as_ref().clone();
+        let mut copy = route.clone();
         if let Some(route::Action::Redirect(redirect)) = &mut copy.action {
             change(redirect);
         }
         copy
     };
     if let Hostname::Exact(host) = host {
-        return vec![Arc::new(with(&|redirect| redirect.host_redirect.clone_from(host)))];
+        return vec![with(&|redirect| redirect.host_redirect.clone_from(host))];
     }
     let https = match &redirect.scheme_rewrite_specifier {
         Some(redirect_action::SchemeRewriteSpecifier::SchemeRedirect(scheme)) => scheme == "https",
@@ -331,7 +331,7 @@ pub(crate) fn on_host(route: &Arc<Route>, host: &Hostname, place: Place) -> Vec<
             ..HeaderMatcher::default()
         });
     }
-    vec![Arc::new(with_port), Arc::clone(route)]
+    vec![with_port, route.clone()]
 }
 
 fn direct(status: u16, body: Option<&str>) -> route::Action {

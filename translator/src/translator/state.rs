@@ -10,7 +10,7 @@ use crate::gateway::{GatewayModel, Protocol};
 use crate::hostname::Hostname;
 use crate::object::NamespacedName;
 use crate::resource::{Resource, ResourceType};
-use crate::route::{GatewayShare, HostRoutes};
+use crate::route::{GatewayShare, HostRoute, HostShare};
 
 /// One Gateway.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub(super) struct GatewayState {
     /// The status without the counts of attached routes.
     pub(super) base_status: GatewayStatus,
     pub(super) resources: BTreeMap<(ResourceType, String), Arc<Resource>>,
-    pub(super) scopes: BTreeMap<ScopeId, BTreeMap<Hostname, HostRoutes>>,
+    pub(super) scopes: BTreeMap<ScopeId, Vec<Arc<HostShare>>>,
     attached: BTreeMap<String, u32>,
 }
 
@@ -32,68 +32,65 @@ impl GatewayState {
         status
     }
 
-    /// Replaces what one route adds; returns the scopes that have to be built again.
-    pub(super) fn replace(&mut self, old: &GatewayShare, new: &GatewayShare) -> BTreeSet<ScopeId> {
-        for listener in old.listeners.difference(&new.listeners) {
+    /// Replaces what one route adds; returns the scopes that have to be built again. Parts of `new` that equal the
+    /// old ones become the old ones.
+    pub(super) fn replace(&mut self, old: &GatewayShare, new: &mut GatewayShare) -> BTreeSet<ScopeId> {
+        for listener in old.listeners.iter().filter(|l| !new.listeners.contains(l)) {
             if let Some(count) = self.attached.get_mut(listener) {
                 *count -= 1;
             }
         }
-        for listener in new.listeners.difference(&old.listeners) {
+        for listener in new.listeners.iter().filter(|l| !old.listeners.contains(l)) {
             *self.attached.entry(listener.clone()).or_insert(0) += 1;
         }
         let mut touched = BTreeSet::new();
-        for (at, routes) in &old.hosts {
-            if new.hosts.get(at) == Some(routes) {
-                continue;
+        let mut kept = BTreeSet::new();
+        for share in &mut new.hosts {
+            let at = |other: &Arc<HostShare>| {
+                (&other.scope, &other.hostname).cmp(&(&share.scope, &share.hostname))
+            };
+            match old.hosts.binary_search_by(at) {
+                Ok(index) if old.hosts[index] == *share => {
+                    *share = Arc::clone(&old.hosts[index]);
+                    kept.insert(index);
+                }
+                _ => {
+                    touched.insert(share.scope.clone());
+                    self.scopes.entry(share.scope.clone()).or_default().push(Arc::clone(share));
+                }
             }
-            touched.insert(at.0.clone());
-            self.remove(at, routes);
         }
-        for (at, routes) in &new.hosts {
-            if old.hosts.get(at) == Some(routes) {
-                continue;
+        for (_, share) in old.hosts.iter().enumerate().filter(|(index, _)| !kept.contains(index)) {
+            touched.insert(share.scope.clone());
+            if let Some(shares) = self.scopes.get_mut(&share.scope) {
+                shares.retain(|other| !Arc::ptr_eq(other, share));
+                if shares.is_empty() {
+                    self.scopes.remove(&share.scope);
+                }
             }
-            touched.insert(at.0.clone());
-            let host = self.scopes.entry(at.0.clone()).or_default().entry(at.1.clone()).or_default();
-            host.extend(routes.iter().map(|(order, route)| (order.clone(), Arc::clone(route))));
         }
         touched
-    }
-
-    fn remove(&mut self, at: &(ScopeId, Hostname), routes: &HostRoutes) {
-        let Some(scope) = self.scopes.get_mut(&at.0) else { return };
-        if let Some(host) = scope.get_mut(&at.1) {
-            for order in routes.keys() {
-                host.remove(order);
-            }
-            if host.is_empty() {
-                scope.remove(&at.1);
-            }
-        }
-        if scope.is_empty() {
-            self.scopes.remove(&at.0);
-        }
     }
 
     /// The hosts of a scope: those that routes gave it, and the hostnames of listeners, which answer 404 themselves
     /// instead of leaving their requests to a less specific listener. `None` if there is nothing to serve.
     pub(super) fn scope<'a>(&'a self, id: &ScopeId, model: &'a GatewayModel) -> Option<Vec<Host<'a>>> {
         let protocol = *model.ports().get(&id.port())?;
-        let routed = self.scopes.get(id);
         let own = model.listeners.iter().filter(|l| l.serving && l.port == id.port()).map(|l| &l.hostname);
-        let mut hostnames: BTreeSet<&Hostname> = own.filter(|h| ScopeId::of(id.port(), h) == *id).collect();
-        hostnames.extend(routed.into_iter().flat_map(BTreeMap::keys));
-        let hosts: Vec<Host<'a>> = hostnames
+        let own = own.filter(|h| ScopeId::of(id.port(), h) == *id);
+        let mut hosts: BTreeMap<&Hostname, Vec<&HostRoute>> = own.map(|h| (h, Vec::new())).collect();
+        for share in self.scopes.get(id).into_iter().flatten() {
+            hosts.entry(&share.hostname).or_default().extend(&share.routes);
+        }
+        let hosts: Vec<Host<'a>> = hosts
             .into_iter()
-            .filter_map(|hostname| {
+            .filter_map(|(hostname, mut routes)| {
                 let owner = model.owner(id.port(), hostname)?;
-                let routes =
-                    routed.and_then(|hosts| hosts.get(hostname)).into_iter().flat_map(BTreeMap::values);
+                routes.sort_by(|a, b| a.order.cmp(&b.order));
                 Some(Host {
                     hostname,
                     owner: (protocol == Protocol::Https).then(|| owner.owner_id()),
-                    routes: routes.map(|route| route.as_ref().clone()).collect(),
+                    routes: routes.into_iter().map(|route| route.encoded.clone()).collect(),
                 })
             })
             .collect();
@@ -106,12 +103,41 @@ impl GatewayState {
 pub(super) struct ClusterState {
     pub(super) cluster: Option<Arc<Resource>>,
     pub(super) endpoints: Option<Arc<Resource>>,
-    /// How many routes of each Gateway name the cluster.
-    pub(super) users: BTreeMap<NamespacedName, usize>,
+    /// How many routes of each Gateway name the cluster; few Gateways do.
+    pub(super) users: Vec<(NamespacedName, usize)>,
 }
 
 impl ClusterState {
     pub(super) fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.cluster.iter().chain(&self.endpoints)
+    }
+
+    /// One route more; true if it is the first of its Gateway.
+    pub(super) fn add_user(&mut self, gateway: &NamespacedName) -> bool {
+        if let Some((_, count)) = self.users.iter_mut().find(|(name, _)| name == gateway) {
+            *count += 1;
+            return false;
+        }
+        self.users.reserve_exact(1);
+        self.users.push((gateway.clone(), 1));
+        true
+    }
+
+    /// One route less; true if it was the last of its Gateway.
+    pub(super) fn remove_user(&mut self, gateway: &NamespacedName) -> bool {
+        let Some(index) = self.users.iter().position(|(name, _)| name == gateway) else { return false };
+        self.users[index].1 -= 1;
+        if self.users[index].1 == 0 {
+            self.users.remove(index);
+            return true;
+        }
+        false
+    }
+
+    /// All routes of a Gateway less; true if there were any.
+    pub(super) fn remove_gateway(&mut self, gateway: &NamespacedName) -> bool {
+        let before = self.users.len();
+        self.users.retain(|(name, _)| name != gateway);
+        self.users.len() < before
     }
 }
