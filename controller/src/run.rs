@@ -202,8 +202,9 @@ impl Runner {
                 None => gone.push(key.to_string()),
             }
         }
+        let explained = engine.diagnostics().iter().filter_map(|finding| finding.object.clone()).collect();
         if !statuses.is_empty() || !gone.is_empty() {
-            self.report.report(&RunEvent::Statuses { statuses, gone, first });
+            self.report.report(&RunEvent::Statuses { statuses, gone, explained, first });
         }
         for finding in step.mended {
             self.report.report(&RunEvent::Mended(finding));

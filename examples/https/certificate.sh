@@ -10,13 +10,16 @@ directory="${1:-$(cd "$(dirname "$0")" && pwd)}"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 
-openssl req -quiet -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
+# openssl talks while it works; it is heard only when something is wrong.
+run() { "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }; }
+
+run openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
 	-subj "/CN=Example authority" -keyout "$work/ca.key" -out "$work/ca.crt"
-openssl req -quiet -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+run openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
 	-subj "/CN=app.localhost" -keyout "$work/tls.key" -out "$work/tls.csr"
 printf 'subjectAltName=DNS:app.localhost\nextendedKeyUsage=serverAuth\n' >"$work/extensions"
-openssl x509 -req -in "$work/tls.csr" -CA "$work/ca.crt" -CAkey "$work/ca.key" -CAcreateserial \
-	-days 30 -extfile "$work/extensions" -out "$work/tls.crt" 2>/dev/null
+run openssl x509 -req -in "$work/tls.csr" -CA "$work/ca.crt" -CAkey "$work/ca.key" -CAcreateserial \
+	-days 30 -extfile "$work/extensions" -out "$work/tls.crt"
 
 {
 	printf 'apiVersion: v1\nkind: Secret\nmetadata:\n  name: app-localhost\ntype: kubernetes.io/tls\nstringData:\n'

@@ -1,5 +1,7 @@
 //! What `postern run` tells.
 
+use std::collections::BTreeSet;
+
 use postern_translator::NamespacedName;
 use serde::Serialize;
 
@@ -49,6 +51,9 @@ pub enum RunEvent {
         /// Objects that have no status any more.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         gone: Vec<String>,
+        /// Objects of which a finding says more.
+        #[serde(skip)]
+        explained: BTreeSet<String>,
         /// True for the first statuses of this run.
         #[serde(skip)]
         first: bool,

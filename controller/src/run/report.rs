@@ -1,6 +1,6 @@
 //! Prints what `postern run` tells: quietly, and only what changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -103,8 +103,8 @@ fn human(out: &mut impl Write, paint: Paint, event: &RunEvent) -> io::Result<()>
             );
             writeln!(out, "\n{} {names} {}", paint.paint(Style::Bold, "changed"), dim(detail))
         }
-        RunEvent::Statuses { statuses, gone, first } => {
-            table(out, paint, statuses, *first)?;
+        RunEvent::Statuses { statuses, gone, explained, first } => {
+            table(out, paint, statuses, explained, *first)?;
             for object in gone {
                 writeln!(out, "  {} {object} {}", paint.paint(Style::Dim, "-"), dim("removed".to_owned()))?;
             }
@@ -257,7 +257,14 @@ fn subject(finding: &Diagnostic) -> String {
     parts.collect::<Vec<_>>().join(" · ")
 }
 
-fn table(out: &mut impl Write, paint: Paint, statuses: &[Verdict], first: bool) -> io::Result<()> {
+/// Prints the statuses. The message of a condition is left out where a finding explains it.
+fn table(
+    out: &mut impl Write,
+    paint: Paint,
+    statuses: &[Verdict],
+    explained: &BTreeSet<String>,
+    first: bool,
+) -> io::Result<()> {
     if first && !statuses.is_empty() {
         writeln!(out)?;
     }
@@ -271,7 +278,9 @@ fn table(out: &mut impl Write, paint: Paint, statuses: &[Verdict], first: bool) 
         for (part, condition) in row.troubles() {
             let place = if part.name.is_empty() { String::new() } else { format!("{}: ", part.name) };
             let what = format!("{}={} {}", condition.type_, condition.status.as_str(), condition.reason);
-            writeln!(out, "    {place}{}  {}", paint.paint(Style::Warn, what), condition.message)?;
+            let message = if explained.contains(&row.object) { "" } else { condition.message.as_str() };
+            let line = format!("    {place}{}  {message}", paint.paint(Style::Warn, what));
+            writeln!(out, "{}", line.trim_end())?;
         }
     }
     if brief {
