@@ -32,7 +32,7 @@ pub use envoy::{Envoy, find_envoy};
 pub use goldens::golden_inputs;
 pub use load::{Load, LoadReport, Stream};
 pub use ports::Port;
-pub use postern::{Finished, Postern, postern_binary};
+pub use postern::{Finished, Postern, postern_binary, repository};
 pub use proxy::CountingProxy;
 pub use tls::{Authority, Certificate, ClientTls};
 pub use wait::{PATIENCE, until};

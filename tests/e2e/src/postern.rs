@@ -9,7 +9,7 @@ use crate::envoy::find_envoy;
 use crate::wait::until;
 
 /// The root of the repository.
-pub(crate) fn repository() -> PathBuf {
+pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository's root exists")
 }
 
