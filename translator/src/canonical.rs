@@ -202,3 +202,294 @@ fn flush(out: &mut Vec<u8>, map: Option<(u32, Vec<Vec<u8>>)>) {
         put(out, tag, &entry);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use envoy_types::pb::envoy::config::core::v3::Metadata;
+    use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
+    use envoy_types::pb::envoy::config::route::v3::{
+        FilterConfig, Route, RouteAction, RouteConfiguration, VirtualHost, WeightedCluster, route,
+        route_action,
+    };
+    use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
+        JwtAuthentication, JwtProvider, JwtRequirement, jwt_requirement,
+    };
+    use envoy_types::pb::google::protobuf::{Any, ListValue, Struct, Value, value};
+    use envoy_types::util::pack_any;
+    use proptest::prelude::*;
+    use prost::{Message, Name};
+    use prost_reflect::DynamicMessage;
+
+    use super::canonical;
+    use crate::descriptor;
+    use crate::resource::{Resource, ResourceType};
+
+    /// A value from which a message can be built again and again: each time its hash maps get another order.
+    #[derive(Clone, Debug)]
+    enum Leaf {
+        Text(String),
+        Number(f64),
+        List(Vec<Leaf>),
+        Fields(Vec<(String, Leaf)>),
+    }
+
+    impl Leaf {
+        fn build(&self) -> Value {
+            let kind = match self {
+                Self::Text(text) => value::Kind::StringValue(text.clone()),
+                Self::Number(number) => value::Kind::NumberValue(*number),
+                Self::List(list) => {
+                    value::Kind::ListValue(ListValue { values: list.iter().map(Self::build).collect() })
+                }
+                Self::Fields(fields) => value::Kind::StructValue(fields_of(fields)),
+            };
+            Value { kind: Some(kind) }
+        }
+    }
+
+    fn fields_of(fields: &[(String, Leaf)]) -> Struct {
+        Struct { fields: fields.iter().map(|(name, leaf)| (name.clone(), leaf.build())).collect() }
+    }
+
+    /// What one filter is given.
+    #[derive(Clone, Debug)]
+    enum Config {
+        Metadata(Vec<(String, Leaf)>),
+        Jwt(Vec<String>),
+        Nested(Box<Config>),
+        Unknown(Vec<u8>),
+    }
+
+    impl Config {
+        fn build(&self) -> Any {
+            match self {
+                Self::Metadata(fields) => {
+                    let by_filter =
+                        [("a", fields_of(fields)), ("b", fields_of(fields)), ("", Struct::default())];
+                    let typed = [("t", pack_any(fields_of(fields))), ("u", pack_any(Struct::default()))];
+                    pack_any(Metadata {
+                        filter_metadata: by_filter.map(|(name, s)| (name.to_owned(), s)).into(),
+                        typed_filter_metadata: typed.map(|(name, any)| (name.to_owned(), any)).into(),
+                    })
+                }
+                Self::Jwt(names) => {
+                    let provider = |name: &String| {
+                        (name.clone(), JwtProvider { issuer: name.clone(), ..JwtProvider::default() })
+                    };
+                    let requirement = |name: &String| {
+                        let requires = jwt_requirement::RequiresType::ProviderName(name.clone());
+                        (name.clone(), JwtRequirement { requires_type: Some(requires) })
+                    };
+                    pack_any(JwtAuthentication {
+                        providers: names.iter().map(provider).collect(),
+                        requirement_map: names.iter().map(requirement).collect(),
+                        ..JwtAuthentication::default()
+                    })
+                }
+                Self::Nested(inner) => {
+                    pack_any(FilterConfig { config: Some(inner.build()), is_optional: true, disabled: false })
+                }
+                Self::Unknown(bytes) if bytes.is_empty() => Any::default(),
+                Self::Unknown(bytes) => {
+                    Any { type_url: "type.googleapis.com/example.Unheard".to_owned(), value: bytes.clone() }
+                }
+            }
+        }
+    }
+
+    type Filters = Vec<(String, Config)>;
+
+    fn filters(filters: &Filters) -> HashMap<String, Any> {
+        filters.iter().map(|(name, config)| (name.clone(), config.build())).collect()
+    }
+
+    /// Maps on every level of a RouteConfiguration.
+    #[derive(Clone, Debug)]
+    struct Recipe {
+        top: Filters,
+        host: Filters,
+        route: Filters,
+        share: Filters,
+        metadata: Vec<(String, Leaf)>,
+    }
+
+    impl Recipe {
+        fn build(&self) -> RouteConfiguration {
+            let share = ClusterWeight {
+                name: "c".to_owned(),
+                typed_per_filter_config: filters(&self.share),
+                ..ClusterWeight::default()
+            };
+            let weighted =
+                WeightedCluster { clusters: vec![share.clone(), share], ..WeightedCluster::default() };
+            let action = RouteAction {
+                cluster_specifier: Some(route_action::ClusterSpecifier::WeightedClusters(weighted)),
+                ..RouteAction::default()
+            };
+            let one = Route {
+                name: "r".to_owned(),
+                metadata: Some(Metadata {
+                    filter_metadata: [
+                        ("x".to_owned(), fields_of(&self.metadata)),
+                        ("y".to_owned(), fields_of(&self.metadata)),
+                    ]
+                    .into(),
+                    ..Metadata::default()
+                }),
+                action: Some(route::Action::Route(action)),
+                typed_per_filter_config: filters(&self.route),
+                ..Route::default()
+            };
+            RouteConfiguration {
+                name: "80/a.example.com".to_owned(),
+                virtual_hosts: vec![VirtualHost {
+                    name: "a.example.com".to_owned(),
+                    routes: vec![one.clone(), one],
+                    typed_per_filter_config: filters(&self.host),
+                    ..VirtualHost::default()
+                }],
+                typed_per_filter_config: filters(&self.top),
+                ..RouteConfiguration::default()
+            }
+        }
+    }
+
+    fn leaf() -> impl Strategy<Value = Leaf> {
+        let simple = prop_oneof![".{0,3}".prop_map(Leaf::Text), (-9.0..9.0).prop_map(Leaf::Number)];
+        simple.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Leaf::List),
+                prop::collection::btree_map("[a-c]{0,3}", inner, 0..4)
+                    .prop_map(|m| Leaf::Fields(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn fields() -> impl Strategy<Value = Vec<(String, Leaf)>> {
+        prop::collection::btree_map("[a-c]{0,3}", leaf(), 0..5).prop_map(|m| m.into_iter().collect())
+    }
+
+    fn config(unknown: u32) -> impl Strategy<Value = Config> {
+        let simple = prop_oneof![
+            4 => fields().prop_map(Config::Metadata),
+            4 => prop::collection::btree_set("[a-z]{0,4}", 0..5)
+                .prop_map(|names| Config::Jwt(names.into_iter().collect())),
+            unknown => prop::collection::vec(any::<u8>(), 0..4).prop_map(Config::Unknown),
+        ];
+        simple.prop_recursive(2, 4, 1, |inner| inner.prop_map(|c| Config::Nested(Box::new(c))))
+    }
+
+    fn some_filters(unknown: u32) -> impl Strategy<Value = Filters> {
+        prop::collection::btree_map("[a-e.]{0,6}", config(unknown), 0..5)
+            .prop_map(|m| m.into_iter().collect())
+    }
+
+    /// `unknown` weighs messages that the descriptors do not know; they have no JSON form.
+    fn recipe(unknown: u32) -> impl Strategy<Value = Recipe> {
+        let filters = || some_filters(unknown);
+        (filters(), filters(), filters(), filters(), fields())
+            .prop_map(|(top, host, route, share, metadata)| Recipe { top, host, route, share, metadata })
+    }
+
+    fn name() -> String {
+        RouteConfiguration::full_name()
+    }
+
+    /// The value of an encoding with every `Any` opened, whatever the order of its maps.
+    fn json(encoded: &[u8]) -> serde_json::Value {
+        let descriptor = descriptor::pool().get_message_by_name(&name()).unwrap();
+        serde_json::to_value(DynamicMessage::decode(descriptor, encoded).unwrap()).unwrap()
+    }
+
+    fn wide() -> Recipe {
+        let names: Vec<String> = ["", "a", "b", "cc", "ddd", "e", "f", "g"].map(str::to_owned).into();
+        let leaves =
+            |leaf: Leaf| -> Vec<(String, Leaf)> { names.iter().map(|n| (n.clone(), leaf.clone())).collect() };
+        let inner = Leaf::List(vec![Leaf::Fields(leaves(Leaf::Number(1.5)))]);
+        let metadata = leaves(inner);
+        let configs = [
+            Config::Metadata(metadata.clone()),
+            Config::Jwt(names.clone()),
+            Config::Nested(Box::new(Config::Nested(Box::new(Config::Metadata(metadata.clone()))))),
+            Config::Unknown(vec![0xff]),
+        ];
+        let filters: Filters =
+            configs.into_iter().enumerate().map(|(i, config)| (format!("f{i}"), config)).collect();
+        Recipe {
+            top: filters.clone(),
+            host: filters.clone(),
+            route: filters.clone(),
+            share: filters,
+            metadata,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+        #[test]
+        fn one_value_has_one_encoding(recipe in recipe(2)) {
+            let first = canonical(&name(), &recipe.build().encode_to_vec());
+            prop_assert_eq!(&canonical(&name(), &first), &first, "not idempotent");
+            for _ in 0..8 {
+                let raw = recipe.build().encode_to_vec();
+                prop_assert_eq!(raw.len(), first.len());
+                prop_assert_eq!(&canonical(&name(), &raw), &first);
+            }
+        }
+
+        #[test]
+        fn the_value_stays_the_same(recipe in recipe(0)) {
+            let message = recipe.build();
+            let raw = message.encode_to_vec();
+            let encoded = canonical(&name(), &raw);
+            prop_assert_eq!(json(&encoded), json(&raw));
+            let decoded = RouteConfiguration::decode(encoded.as_slice()).unwrap();
+            prop_assert_eq!(canonical(&name(), &decoded.encode_to_vec()), encoded);
+        }
+
+        #[test]
+        fn different_values_have_different_encodings(a in recipe(0), b in recipe(0)) {
+            let (a, b) = (a.build().encode_to_vec(), b.build().encode_to_vec());
+            prop_assert_eq!(canonical(&name(), &a) == canonical(&name(), &b), json(&a) == json(&b));
+        }
+
+        #[test]
+        fn bytes_that_are_no_message_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            canonical(&name(), &bytes);
+        }
+    }
+
+    /// Without this the properties above would hold for a function that does nothing.
+    #[test]
+    fn prost_alone_gives_many_encodings() {
+        let raw: std::collections::BTreeSet<Vec<u8>> =
+            (0..32).map(|_| wide().build().encode_to_vec()).collect();
+        assert!(raw.len() > 16, "only {} encodings", raw.len());
+        let one: std::collections::BTreeSet<Vec<u8>> =
+            raw.iter().map(|raw| canonical(&name(), raw)).collect();
+        assert_eq!(one.len(), 1);
+    }
+
+    /// The digest is written down here: if it moves, every proxy gets every resource anew after an upgrade.
+    #[test]
+    fn versions_are_equal_in_every_run() {
+        for _ in 0..8 {
+            let resource =
+                Resource::new(ResourceType::RouteConfiguration, "80/a.example.com", &wide().build());
+            assert_eq!(resource.version, "c6eaa24b195a45b4557a558007f5009f");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_copied() {
+        let broken = [0x0a, 0x7f, 0x01];
+        assert_eq!(canonical(&name(), &broken), broken);
+        assert_eq!(canonical("example.Unheard", &broken), broken);
+        assert_eq!(canonical(&name(), &[]), [0_u8; 0]);
+        // A group, which no Envoy message has.
+        assert_eq!(canonical(&name(), &[0x0b, 0x0c]), [0x0b, 0x0c]);
+    }
+}
