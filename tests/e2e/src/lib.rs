@@ -11,7 +11,7 @@
 //! and named on standard error.
 
 // A helper of tests has nobody to return an error to: it fails the test.
-#![allow(clippy::missing_panics_doc, clippy::unwrap_used)]
+#![allow(clippy::missing_panics_doc, clippy::format_collect, clippy::unwrap_used)]
 
 mod backend;
 mod client;

@@ -143,7 +143,7 @@ impl World {
     }
 
     /// Sets the value of a placeholder.
-    pub fn set(&mut self, name: &str, value: impl ToString) {
+    pub fn set(&mut self, name: &str, value: &impl ToString) {
         self.vars.set(name, value);
     }
 

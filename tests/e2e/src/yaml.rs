@@ -17,7 +17,7 @@ pub struct Vars {
 
 impl Vars {
     /// Sets the value of `${name}`.
-    pub fn set(&mut self, name: &str, value: impl ToString) {
+    pub fn set(&mut self, name: &str, value: &impl ToString) {
         self.values.insert(name.to_owned(), value.to_string());
     }
 

@@ -3,6 +3,8 @@
 //! A copy of the folder runs, with each port replaced by a free one, in the files and in the README
 //! alike.
 
+#![allow(clippy::unwrap_used, clippy::format_collect)] // a test fails where it is surprised
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,8 @@
 //! The control plane is killed and started again under load: no request fails, and nothing that had
 //! not changed is sent again, by the count of a proxy that knows nothing of xDS.
 
+#![allow(clippy::unwrap_used, clippy::format_collect)] // a test fails where it is surprised
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 

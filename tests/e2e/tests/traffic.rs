@@ -1,5 +1,7 @@
 //! What a user would notice, theme by theme, through a real Envoy.
 
+#![allow(clippy::unwrap_used, clippy::format_collect)] // a test fails where it is surprised
+
 #[path = "traffic/backends.rs"]
 mod backends;
 #[path = "traffic/cors.rs"]
