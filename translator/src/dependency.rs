@@ -256,6 +256,13 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
+    /// All objects of one kind in `namespace`, ordered by name.
+    pub(crate) fn all_in<T: Stored + 'a>(&self, namespace: &str) -> Vec<&'a Arc<T>> {
+        self.note(&Dependency::Objects(T::KIND, namespace.to_owned()));
+        let names = self.store.names(T::KIND).filter(|name| name.namespace == namespace);
+        names.filter_map(|name| self.store.get::<T>(namespace, &name.name)).collect()
+    }
+
     /// True if `policy` may be on `target`: it is in the same namespace, or a ReferenceGrant allows it.
     pub(crate) fn may_target(&self, policy: &Policy, target: &Target) -> bool {
         grants::permitted(

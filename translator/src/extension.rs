@@ -1,4 +1,5 @@
-//! Statuses of extension resources that others refer to: is the object itself valid?
+//! Extension resources that others refer to: is the object itself valid? And kinds that are read but not carried
+//! out: they are reported, since ignoring them silently would be worse.
 
 use postern_api::gateway_api::{condition_type, reason};
 use postern_api::kgateway::{Backend, DirectResponse};
@@ -26,7 +27,17 @@ pub(crate) fn translate(reader: &Reader<'_>, key: &ObjectKey) -> (Option<Status>
             };
             (object.metadata.generation, filters::answer(object).err())
         }
-        _ => return (None, problems),
+        kind => {
+            if reader.labels(key).is_some() {
+                problems.error(
+                    key,
+                    "kind",
+                    format!("this version of Postern does not carry out {kind}"),
+                    "remove the object, or use another version",
+                );
+            }
+            return (None, problems);
+        }
     };
     let accepted = match &fault {
         None => condition(

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod conflicts;
+mod protection;
 mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,6 +137,13 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         drafts.push((field, judged));
     }
     conflicts::mark(&key, &mut drafts, &mut problems);
+    for (protocol, why) in protection::missing(reader, &key, gateway, &mut problems) {
+        for draft in drafts.iter_mut().filter_map(|(_, judged)| judged.draft.as_mut()) {
+            if protocol.is_none_or(|p| p == draft.listener.protocol) {
+                draft.conditions.not_programmed.get_or_insert_with(|| why.clone());
+            }
+        }
+    }
     let addresses = addresses(&key, gateway, options, &mut problems);
 
     let generation = gateway.metadata.generation;

@@ -111,6 +111,14 @@ pub(crate) fn translate(reader: &Reader<'_>, route: &HttpRoute, options: &Option
         .collect();
     let mut out = RouteOutput::default();
     let mut collected: BTreeMap<NamespacedName, Collected> = BTreeMap::new();
+    if route.spec.use_default_gateways.as_ref().is_some_and(|scope| scope.as_ref() != "None") {
+        out.problems.error(
+            &key,
+            "spec.useDefaultGateways",
+            "this version does not support default Gateways, so the route attaches to its parentRefs only",
+            "name the Gateways in spec.parentRefs",
+        );
+    }
     missing_parents(reader, &key, route, &mut out.problems);
     if parents.is_empty() {
         return out;

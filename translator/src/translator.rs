@@ -114,9 +114,15 @@ impl Translator {
             Kind::GatewayClass => self.dirty.insert(Unit::GatewayClass(name)),
             Kind::Gateway => self.dirty.insert(Unit::Gateway(name)),
             Kind::HttpRoute => self.dirty.insert(Unit::Route(key)),
-            Kind::Backend | Kind::DirectResponse => self.dirty.insert(Unit::Extension(key)),
             Kind::TrafficPolicy => self.dirty.insert(Unit::Policy(name)),
-            _ => false,
+            // These are only ever read by others.
+            Kind::Namespace
+            | Kind::Service
+            | Kind::Secret
+            | Kind::ConfigMap
+            | Kind::EndpointSlice
+            | Kind::ReferenceGrant => false,
+            _ => self.dirty.insert(Unit::Extension(key)),
         };
     }
 
@@ -522,7 +528,7 @@ impl Translator {
     fn run_extension(&mut self, unit: &Unit, key: &ObjectKey) {
         if let Some((status, problems)) = self.run(unit, |reader, _| extension::translate(reader, key)) {
             self.set_problems(unit, problems);
-            if status.is_none() {
+            if self.store.object(key).is_none() {
                 self.forget(unit);
             }
             self.set_status(key.clone(), status);

@@ -1,7 +1,7 @@
 //! From a backendRef to a cluster, or to the reason why there is none.
 
 use k8s_openapi::api::core::v1::Service;
-use postern_api::gateway_api::{BackendRef, reason};
+use postern_api::gateway_api::{BackendRef, BackendTlsPolicy, reason};
 use postern_api::kgateway::Backend;
 
 use super::{BackendObject, ClusterId, Upstream, static_backend};
@@ -107,6 +107,14 @@ fn service(reader: &Reader<'_>, name: NamespacedName, port: Option<u16>) -> Resu
             "create the Service, or mend the name",
         ));
     };
+    if let Some(policy) = tls_policy(reader, &name) {
+        return Err(unresolved(
+            reason::UNSUPPORTED_VALUE,
+            ".name",
+            format!("BackendTLSPolicy {policy} asks for TLS to Service {name}, which this version cannot do"),
+            "remove the policy, or refer to a Backend of type Static with tls; until then the share answers 500",
+        ));
+    }
     let spec = object.spec.as_ref();
     if spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName") {
         return Err(unresolved(
@@ -142,4 +150,14 @@ fn service(reader: &Reader<'_>, name: NamespacedName, port: Option<u16>) -> Resu
         _ => Upstream::Http1,
     };
     Ok(ClusterId { backend: BackendObject::Service(name, port), upstream })
+}
+
+/// The BackendTLSPolicy on a Service. Sending requests there in cleartext would be worse than not sending them.
+fn tls_policy(reader: &Reader<'_>, service: &NamespacedName) -> Option<NamespacedName> {
+    let policies = reader.all_in::<BackendTlsPolicy>(&service.namespace);
+    let policy = policies.into_iter().find(|policy| {
+        let mut targets = policy.spec.target_refs.iter();
+        targets.any(|target| target.kind == Kind::Service.as_str() && target.name == service.name)
+    })?;
+    Some(NamespacedName::new(&service.namespace, policy.metadata.name.clone().unwrap_or_default()))
 }

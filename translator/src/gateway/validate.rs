@@ -71,6 +71,16 @@ pub(crate) fn listener(
             return refuse(reason::UNSUPPORTED_VALUE, error.to_string());
         }
     };
+    if spec.filters.is_some() {
+        let message = "filters of listeners are not supported by this version".to_owned();
+        problems.error(
+            gateway,
+            format!("{field}.filters"),
+            &message,
+            "remove them; until then the listener is not served",
+        );
+        return refuse(reason::UNSUPPORTED_VALUE, message);
+    }
     let mut conditions = ListenerConditions::default();
     let allowed = spec.allowed_routes.as_ref();
     let (kinds, supported_kinds) = route_kinds(gateway, field, allowed, &mut conditions, problems);

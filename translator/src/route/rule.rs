@@ -98,6 +98,14 @@ pub(crate) fn parse(
             }
         };
         match filters::parse(reader, route, &reference.filters, prefix_only) {
+            Ok(filters) if !filters.policies.is_empty() => {
+                let fault = Fault::new(
+                    format!("{field}.filters"),
+                    "a TrafficPolicy cannot be the filter of a backendRef",
+                    "use it as a filter of the rule, or target the route",
+                );
+                refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
+            }
             Ok(mut filters) => {
                 unresolved.append(&mut filters.unresolved);
                 if reference.weight() > 0 {
