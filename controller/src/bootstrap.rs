@@ -12,7 +12,7 @@ pub const XDS_CLUSTER: &str = "postern_xds";
 
 /// The stats of one upstream cluster that are *not* kept.
 ///
-/// Envoy makes about 110 stats for every cluster, 26 KB each time, and nobody reads most of them. Kept are those that answer a
+/// Envoy makes about 115 stats for every cluster, 26 KB each time, and nobody reads most of them. Kept are those that answer a
 /// question about a backend: requests by class of status, retries, timeouts and resets, connections and connect failures,
 /// health and size, open circuit breakers, TLS errors. Named are the ones to leave out, so that the stats of extensions
 /// and of later Envoys stay.

@@ -103,7 +103,7 @@ struct RunArgs {
     envoy: Option<PathBuf>,
 
     /// Run no Envoy; serve only xDS, on --xds-address.
-    #[arg(long, conflicts_with = "envoy", help_heading = "Envoy")]
+    #[arg(long, help_heading = "Envoy")]
     no_envoy: bool,
 
     /// Worker threads of each Envoy.

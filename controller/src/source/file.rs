@@ -207,11 +207,13 @@ impl File {
                 self.objects.entry(held.object.key()).or_insert_with(|| held.clone());
             }
         }
+        if self.documents.iter().all(Document::is_sound) {
+            return;
+        }
         let unknown = self.documents.iter().any(|document| document.parsed.unknown);
+        let broken: BTreeSet<&ObjectKey> = self.documents.iter().flat_map(|d| &d.parsed.broken).collect();
         for (key, held) in before {
-            let broken =
-                unknown || self.documents.iter().any(|document| document.parsed.broken.contains(&key));
-            if broken && !self.objects.contains_key(&key) {
+            if (unknown || broken.contains(&key)) && !self.objects.contains_key(&key) {
                 self.kept.insert(key.clone());
                 self.objects.insert(key, held);
             }
