@@ -6,11 +6,11 @@
 //! - `nack`: one rejected resource does not hold up the others.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use imbl::OrdMap;
 use tracing::debug;
 
 use crate::resource::{Resource, ResourceType};
@@ -103,7 +103,7 @@ pub struct Stream {
     channels: Channels,
     rollout: Rollout,
     /// Clusters that ask for their endpoints under another name, by that name.
-    endpoint_owners: BTreeMap<Arc<str>, Arc<str>>,
+    endpoint_owners: OrdMap<Arc<str>, Arc<str>>,
     nonces: u64,
     outcomes: Vec<Outcome>,
 }
@@ -115,7 +115,7 @@ impl Stream {
             options,
             channels: Channels::new(),
             rollout: Rollout::default(),
-            endpoint_owners: BTreeMap::new(),
+            endpoint_owners: OrdMap::new(),
             nonces: 0,
             outcomes: Vec::new(),
         }
@@ -235,6 +235,9 @@ impl Stream {
         });
         channel.subscribe(&change, claimed, &mut self.outcomes);
         if resource_type == ResourceType::ClusterLoadAssignment {
+            for name in &change.unsubscribed {
+                self.endpoint_owners.remove(name);
+            }
             self.rollout.endpoints_settled(change.unsubscribed.iter().map(|name| &**name));
         }
     }
@@ -248,8 +251,7 @@ impl Stream {
                 let gate = Gate {
                     open: self.rollout.is_open(resource_type, &self.channels),
                     limit: self.options.max_response_bytes,
-                    // Without a cluster subscription these may be what the proxy holds its requests back for.
-                    empty_now: !self.channels.get(ResourceType::Cluster).subscription.started(),
+                    needed: &self.endpoints_needed(),
                 };
                 let batch = self.channels.get_mut(resource_type).collect(gate, &mut self.outcomes);
                 pushes.extend(batch.map(|batch| self.push(resource_type, batch)));
@@ -259,20 +261,29 @@ impl Stream {
             }
         }
         for resource_type in PRUNED {
-            if !self.channels.get(resource_type).has_deferred()
-                || !self.rollout.may_prune(resource_type, &self.channels)
+            if self.channels.get(resource_type).has_deferred()
+                && self.rollout.may_prune(resource_type, &self.channels)
             {
-                continue;
+                let needed = self.endpoints_needed();
+                let batch = self.channels.get_mut(resource_type).prune(&needed, &mut self.outcomes);
+                pushes.extend(batch.map(|batch| self.push(resource_type, batch)));
             }
-            let clusters = self.rollout.latest.map(ResourceType::Cluster);
-            let told = self.channels.get(ResourceType::Cluster).subscription.started();
-            let owners = &self.endpoint_owners;
-            let stays =
-                |name: &str| !told || clusters.contains_key(owners.get(name).map_or(name, |owner| owner));
-            let batch = self.channels.get_mut(resource_type).prune(stays, &mut self.outcomes);
-            pushes.extend(batch.map(|batch| self.push(resource_type, batch)));
         }
         pushes
+    }
+
+    /// Whether a cluster of the proxy may wait for endpoints under a name: it is in the newest snapshot, it was sent on
+    /// this stream, or the proxy has not told of its clusters (because it holds back its requests while one warms).
+    fn endpoints_needed(&self) -> impl Fn(&str) -> bool + use<> {
+        let told = self.channels.get(ResourceType::Cluster).subscription.started();
+        let clusters = self.rollout.latest.map(ResourceType::Cluster).clone();
+        let owners = self.endpoint_owners.clone();
+        let awaiting = self.rollout.awaiting().clone();
+        move |name| {
+            !told
+                || awaiting.contains(name)
+                || clusters.contains_key(owners.get(name).map_or(name, |owner| &**owner))
+        }
     }
 
     fn push(&mut self, resource_type: ResourceType, batch: Batch) -> Push {

@@ -20,15 +20,18 @@ mod step;
 use step::Step;
 
 /// What a channel may send now.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Gate {
+#[derive(Clone, Copy)]
+pub(super) struct Gate<'a> {
     /// Resources, and for the types that are not pruned also removals.
     pub(super) open: bool,
     /// The size, in bytes, above which the rest waits for the next response.
     pub(super) limit: usize,
-    /// Whether endpoints that the proxy holds but that no longer exist may be emptied at once.
-    pub(super) empty_now: bool,
+    /// Whether a cluster may wait for endpoints of this name.
+    pub(super) needed: Needed<'a>,
 }
+
+/// Whether a cluster may wait for endpoints of this name.
+pub(super) type Needed<'a> = &'a dyn Fn(&str) -> bool;
 
 /// The content of one response.
 #[derive(Debug, Default)]
@@ -220,7 +223,7 @@ impl Channel {
     }
 
     /// The next response, if there is one to send now.
-    pub(super) fn collect(&mut self, gate: Gate, outcomes: &mut Vec<Outcome>) -> Option<Batch> {
+    pub(super) fn collect(&mut self, gate: Gate<'_>, outcomes: &mut Vec<Outcome>) -> Option<Batch> {
         if self.in_flight.is_some() || !self.subscription.started() || (!gate.open && self.examined) {
             return None;
         }
@@ -235,7 +238,7 @@ impl Channel {
         let mut bytes = 0;
         let mut left = BTreeMap::new();
         for (name, answer) in std::mem::take(&mut self.dirty) {
-            match self.step(&name, answer, gate.empty_now) {
+            match self.step(&name, answer, gate.needed) {
                 Step::Nothing => {
                     // Withdrawn, or back to what the proxy holds: the rejection is history.
                     if !self.target.get(&name).is_some_and(|target| self.isolation.is_parked(target)) {
@@ -284,7 +287,7 @@ impl Channel {
     fn collect_suspects(&mut self, batch: &mut Batch) -> bool {
         while let Some(group) = self.isolation.next_group() {
             for name in group {
-                match self.step(&name, false, false) {
+                match self.step(&name, false, &|_| false) {
                     Step::Send(resource) => {
                         self.dirty.remove(&name);
                         batch.resources.push(resource);
@@ -300,13 +303,9 @@ impl Channel {
         false
     }
 
-    /// The removals that waited, now that nothing refers to the resources. Endpoints of clusters that stay
-    /// (`stays`) become empty; those of clusters that go are left to the proxy, which drops them by itself.
-    pub(super) fn prune(
-        &mut self,
-        stays: impl Fn(&str) -> bool,
-        outcomes: &mut Vec<Outcome>,
-    ) -> Option<Batch> {
+    /// The removals that waited, now that nothing refers to the resources. Endpoints that are needed become empty;
+    /// those of clusters that go are left to the proxy, which drops them by itself.
+    pub(super) fn prune(&mut self, needed: Needed<'_>, outcomes: &mut Vec<Outcome>) -> Option<Batch> {
         if self.in_flight.is_some() || !self.acknowledged() {
             return None;
         }
@@ -320,7 +319,7 @@ impl Channel {
             }
             if self.resource_type != ResourceType::ClusterLoadAssignment {
                 batch.removed.push(name);
-            } else if stays(&name) {
+            } else if needed(&name) {
                 batch.resources.push(Arc::new(Resource::empty_load_assignment(&name)));
             }
         }

@@ -9,8 +9,9 @@
 //! clusters that warm have their endpoints. What is gone is pruned at the very end, when the proxy has acknowledged
 //! everything that could refer to it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use imbl::OrdSet;
 
 use super::channel::Channel;
 use crate::resource::ResourceType;
@@ -80,7 +81,7 @@ pub(super) struct Rollout {
     /// A snapshot was promoted since the proxy subscribed to clusters.
     open: bool,
     /// Endpoints that the proxy needs before the clusters of the staged snapshot can serve.
-    awaiting: BTreeSet<Arc<str>>,
+    awaiting: OrdSet<Arc<str>>,
     /// The proxy came with resources from an earlier stream.
     resumed: bool,
     /// Types that a resumed proxy has not asked for by now are not used by it.
@@ -126,10 +127,15 @@ impl Rollout {
         self.awaiting.extend(names.cloned());
     }
 
+    /// The endpoints that clusters sent on this stream wait for.
+    pub(super) fn awaiting(&self) -> &OrdSet<Arc<str>> {
+        &self.awaiting
+    }
+
     /// These endpoints have arrived, or are not needed any more.
     pub(super) fn endpoints_settled<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
         for name in names {
-            if self.awaiting.remove(name) {
+            if self.awaiting.remove(name).is_some() {
                 self.progress += 1;
             }
         }

@@ -166,3 +166,16 @@ fn t30_routes_wait_for_clusters_of_a_proxy_that_asks_for_endpoints_first() {
     assert!(d.ack(&eds).is_empty());
     assert_eq!(types(&d.ack(&cds)), [SRDS]);
 }
+
+#[test]
+fn missing_endpoints_of_a_cluster_that_changed_are_empty_at_once() {
+    // The proxy comes back with endpoints that are gone, and its cluster is still there, but changed: it warms.
+    let mut d = Driver::new(snapshot([cluster("c", 1)]));
+    let cds = only(d.resume(CDS, &[], &[&cluster("c", 0)]));
+    assert_eq!(content(&cds), (vec!["c"], vec![]));
+    let eds = only(d.resume(EDS, &["c"], &[&endpoints("c", 0)]));
+    assert_eq!(content(&eds), (vec!["c"], vec![]));
+    d.ack(&eds);
+    d.ack(&cds);
+    assert!(d.stream.in_sync());
+}

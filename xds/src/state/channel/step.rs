@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Channel;
+use super::{Channel, Needed};
 use crate::resource::{Resource, ResourceType};
 
 /// What must be done about a name.
@@ -32,15 +32,15 @@ impl Channel {
         )
     }
 
-    /// What must be done about a name now. `answer`: the proxy waits for an answer in any case; `empty_now`: see
+    /// What must be done about a name now. `answer`: the proxy waits for an answer in any case; `needed`: see
     /// [`Gate`](super::Gate).
-    pub(super) fn step(&self, name: &Arc<str>, answer: bool, empty_now: bool) -> Step {
+    pub(super) fn step(&self, name: &Arc<str>, answer: bool, needed: Needed<'_>) -> Step {
         if !self.subscription.covers(name) {
             return Step::Nothing;
         }
         let held = self.held.get(name);
         let Some(target) = self.target.get(name) else {
-            return self.step_without_target(name, held, answer, empty_now);
+            return self.step_without_target(name, held, answer, needed);
         };
         if held == Some(target) {
             return if answer { Step::Send(Arc::clone(target)) } else { Step::Nothing };
@@ -61,7 +61,7 @@ impl Channel {
         name: &Arc<str>,
         held: Option<&Arc<Resource>>,
         answer: bool,
-        empty_now: bool,
+        needed: Needed<'_>,
     ) -> Step {
         let endpoints = self.resource_type == ResourceType::ClusterLoadAssignment;
         let held_with_body = held.is_some_and(|held| !held.body().is_empty());
@@ -76,7 +76,7 @@ impl Channel {
                     Step::Nothing
                 }
             }
-            Some(_) if endpoints && answer && empty_now && !held_with_body => {
+            Some(_) if endpoints && answer && !held_with_body && needed(name) => {
                 Step::Send(Arc::new(Resource::empty_load_assignment(name)))
             }
             // What is gone stays in use until nothing leads there. Who asks for it meanwhile gets it once more.
