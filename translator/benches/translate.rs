@@ -19,7 +19,9 @@ fn cold(criterion: &mut Criterion) {
                 || objects.clone(),
                 |objects| {
                     let mut translator = world::translator();
-                    objects.into_iter().for_each(|object| translator.apply(Change::Upsert(object)));
+                    for object in objects {
+                        translator.apply(Change::Upsert(object));
+                    }
                     black_box(translator.translate());
                     translator
                 },
@@ -33,7 +35,9 @@ fn one_change(criterion: &mut Criterion, name: &str, object: fn(usize, usize) ->
     let mut group = criterion.benchmark_group(name);
     for n in [1_000, 10_000] {
         let mut translator = world::translator();
-        world::world(n).into_iter().for_each(|object| translator.apply(Change::Upsert(object)));
+        for object in world::world(n) {
+            translator.apply(Change::Upsert(object));
+        }
         translator.translate();
         let mut revision = 0;
         group.bench_function(BenchmarkId::from_parameter(n), |bencher| {

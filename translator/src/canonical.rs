@@ -4,7 +4,7 @@
 //! Versions are digests of bytes, so this module puts the entries of every map in key order, at every
 //! depth and inside `Any`. Messages that cannot hold a map or an `Any` are copied unread.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 use prost::bytes::Buf;
@@ -42,7 +42,7 @@ impl Table {
         let interesting = reaching_maps(&messages);
         let by_name: HashMap<String, usize> = messages
             .iter()
-            .filter(|m| interesting.contains_key(m.full_name()))
+            .filter(|m| interesting.contains(m.full_name()))
             .enumerate()
             .map(|(i, m)| (m.full_name().to_owned(), i))
             .collect();
@@ -67,9 +67,9 @@ impl Table {
 }
 
 /// Names of all messages from which a map entry or an `Any` can be reached.
-fn reaching_maps(messages: &[MessageDescriptor]) -> HashMap<String, ()> {
+fn reaching_maps(messages: &[MessageDescriptor]) -> HashSet<String> {
     let mut users: HashMap<String, Vec<String>> = HashMap::new();
-    let mut found: HashMap<String, ()> = HashMap::new();
+    let mut found: HashSet<String> = HashSet::new();
     let mut queue = Vec::new();
     for message in messages {
         if message.is_map_entry() || message.full_name() == ANY {
@@ -82,7 +82,7 @@ fn reaching_maps(messages: &[MessageDescriptor]) -> HashMap<String, ()> {
         }
     }
     while let Some(name) = queue.pop() {
-        if found.insert(name.clone(), ()).is_none() {
+        if found.insert(name.clone()) {
             queue.extend(users.get(&name).into_iter().flatten().cloned());
         }
     }

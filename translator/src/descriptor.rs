@@ -11,6 +11,10 @@ use crate::resource::Resource;
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("descriptor.bin");
 
 /// All Envoy message types, decoded at first use.
+///
+/// # Panics
+///
+/// Never: a test decodes the committed set.
 pub fn pool() -> &'static DescriptorPool {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
     POOL.get_or_init(|| {

@@ -25,14 +25,18 @@ pub(crate) fn any<M: Message + Name>(message: M) -> Any {
     pack_any(message)
 }
 
+// Protobuf fields of message type are optional, so the three wrappers return what fits into the field.
+#[expect(clippy::unnecessary_wraps, reason = "fits the field")]
 pub(crate) fn u32_value(value: u32) -> Option<UInt32Value> {
     Some(UInt32Value { value })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "fits the field")]
 pub(crate) fn bool_value(value: bool) -> Option<BoolValue> {
     Some(BoolValue { value })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "fits the field")]
 /// Durations beyond the range of protobuf are cut to it (315 billion seconds).
 pub(crate) fn duration(value: Duration) -> Option<PbDuration> {
     Some(PbDuration {

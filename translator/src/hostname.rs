@@ -166,8 +166,7 @@ mod tests {
 
     #[test]
     fn orders_from_specific_to_general() {
-        let mut hosts =
-            vec![Hostname::Any, host("*.com"), host("a.com"), host("*.example.com"), host("aa.com")];
+        let mut hosts = [Hostname::Any, host("*.com"), host("a.com"), host("*.example.com"), host("aa.com")];
         hosts.sort();
         let sorted: Vec<String> = hosts.iter().map(Hostname::domain).collect();
         assert_eq!(sorted, ["aa.com", "a.com", "*.example.com", "*.com", "*"]);

@@ -60,6 +60,14 @@ pub(crate) struct Selector {
     section: Option<String>,
 }
 
+/// CORS in a policy.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum CorsSetting {
+    /// Switched off here, whatever a higher level says.
+    Disabled,
+    Enabled(Cors),
+}
+
 /// The fields that a policy can set; `None` leaves the field to others.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fields {
@@ -68,8 +76,7 @@ pub(crate) struct Fields {
     pub(crate) retry: Option<Retry>,
     pub(crate) request_headers: Option<HeaderModifier>,
     pub(crate) response_headers: Option<HeaderModifier>,
-    /// `Some(None)`: switched off here, whatever a higher level says.
-    pub(crate) cors: Option<Option<Cors>>,
+    pub(crate) cors: Option<CorsSetting>,
 }
 
 /// The names of the fields that one policy took from another.
@@ -300,9 +307,9 @@ fn fields(spec: &TrafficPolicySpec, faults: &mut Vec<Fault>) -> Fields {
     }
     if let Some(cors) = &spec.cors {
         out.cors = if cors.disable.as_ref().is_some_and(|d| d.is_set()) {
-            Some(None)
+            Some(CorsSetting::Disabled)
         } else {
-            Cors::from_policy(cors).map_err(|f| keep(f, "spec.cors")).ok().map(Some)
+            Cors::from_policy(cors).map_err(|f| keep(f, "spec.cors")).ok().map(CorsSetting::Enabled)
         };
     }
     if let (Some(total), Some(Some(per_try))) =

@@ -179,11 +179,11 @@ impl Translator {
     }
 
     fn take_update(&mut self) -> Update {
-        let changed = std::mem::take(&mut self.changed);
+        let seen = std::mem::take(&mut self.changed);
         let mut update = Update::default();
-        for (name, resources) in changed.resources {
+        for (name, touched) in seen.resources {
             let Some(state) = self.gateways.get(&name) else { continue };
-            let changes = resources
+            let changes = touched
                 .into_iter()
                 .map(|at| ResourceChange {
                     resource: state.resources.get(&at).cloned(),
@@ -194,8 +194,8 @@ impl Translator {
             update.gateways.insert(name, GatewayUpdate { changes });
         }
         update.removed_gateways =
-            changed.removed.into_iter().filter(|name| !self.gateways.contains_key(name)).collect();
-        for key in changed.statuses {
+            seen.removed.into_iter().filter(|name| !self.gateways.contains_key(name)).collect();
+        for key in seen.statuses {
             let status = self.statuses.get(&key).cloned();
             update.statuses.insert(key, status);
         }
@@ -214,14 +214,12 @@ impl Translator {
             Err(_) => {
                 tracing::error!(?unit, "translation panicked; the last good output stays");
                 let mut problems = Problems::default();
-                if let Some(object) = unit.object() {
-                    problems.error(
-                        &object,
-                        "",
-                        "translating the object failed by a defect of Postern; its last good configuration stays",
-                        "report it with the object",
-                    );
-                }
+                problems.error(
+                    &unit.object(),
+                    "",
+                    "translating the object failed by a defect of Postern; its last good configuration stays",
+                    "report it with the object",
+                );
                 self.set_problems(unit, problems);
                 None
             }

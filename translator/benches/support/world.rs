@@ -1,7 +1,6 @@
 //! A synthetic world: one Gateway, `n` HTTPRoutes with a host each, `n` Services with one EndpointSlice each.
 
 use postern_translator::{Kind, Object, Options, Translator};
-use serde::Deserialize;
 
 /// Reads one object from YAML.
 pub(crate) fn object(kind: Kind, yaml: &str) -> Object {

@@ -1,6 +1,6 @@
 //! Envoy clusters.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,21 +61,21 @@ pub(crate) fn static_cluster(id: &ClusterId, backend: &StaticBackend, system_ca:
     if !addresses_only {
         message.dns_lookup_family = cluster::DnsLookupFamily::V4Preferred.into();
     }
-    let mut names: BTreeMap<&str, ()> = BTreeMap::new();
+    let mut names: BTreeSet<&str> = BTreeSet::new();
     let lb_endpoints = backend
         .hosts
         .iter()
         .map(|host| {
             let mut endpoint = service::endpoint(&host.host, host.port, HealthStatus::Unknown);
             if let Some(sni) = &host.sni {
-                names.insert(sni, ());
+                names.insert(sni);
                 endpoint.metadata = Some(socket_match_metadata(sni));
             }
             endpoint
         })
         .collect();
     message.transport_socket_matches = names
-        .keys()
+        .iter()
         .map(|sni| cluster::TransportSocketMatch {
             name: (*sni).to_owned(),
             r#match: Some(socket_match(sni)),

@@ -97,8 +97,9 @@ fn certificate(
     reader: &Reader<'_>,
     gateway: &ObjectKey,
     reference: &SecretObjectReference,
-) -> Result<(String, Arc<Resource>), Refusal> {
-    let refuse = |reason, message, remedy| Refusal { reason, message, remedy, object: None, field: "" };
+) -> Result<(String, Arc<Resource>), Box<Refusal>> {
+    let refuse =
+        |reason, message, remedy| Box::new(Refusal { reason, message, remedy, object: None, field: "" });
     let group = reference.group.as_deref().unwrap_or_default();
     let kind = reference.kind.as_deref().unwrap_or("Secret");
     if group != Kind::Secret.group() || kind != Kind::Secret.as_str() {
@@ -138,13 +139,13 @@ fn certificate(
     };
     match pair(secret) {
         Ok((chain, key)) => Ok((name.clone(), secret_resource(&name, chain, key))),
-        Err((field, message, remedy)) => Err(Refusal {
+        Err((field, message, remedy)) => Err(Box::new(Refusal {
             reason: reason::INVALID_CERTIFICATE_REF,
             message: format!("Secret {name}: {message}"),
             remedy: remedy.to_owned(),
             object: Some(ObjectKey::new(Kind::Secret, namespace, &reference.name)),
             field,
-        }),
+        })),
     }
 }
 

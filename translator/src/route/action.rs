@@ -233,7 +233,7 @@ fn route_action(rule: &Rule, filters: &Filters, matching: &Match) -> RouteAction
             (Some(old), "") => {
                 action.regex_rewrite = Some(substitute(&format!("^{}/*", regex::escape(old)), "/"));
             }
-            (Some(_), prefix) => action.prefix_rewrite = prefix.to_owned(),
+            (Some(_), prefix) => prefix.clone_into(&mut action.prefix_rewrite),
         },
         None => {}
     }

@@ -103,3 +103,97 @@ fn refuse_host(name: &str) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dependency::tests::yaml;
+
+    fn request(spec: &str) -> HeaderModifier {
+        HeaderModifier::request(&yaml(spec)).unwrap_or_else(|fault| panic!("{spec}: {fault:?}"))
+    }
+
+    /// Mutations as `name=value` (overwrite) or `name+value` (append).
+    fn mutations(modifier: &HeaderModifier) -> Vec<String> {
+        let one = |option: HeaderValueOption| {
+            let sign = match option.append_action() {
+                HeaderAppendAction::OverwriteIfExistsOrAdd => '=',
+                HeaderAppendAction::AppendIfExistsOrAdd => '+',
+                other => panic!("{other:?}"),
+            };
+            assert!(option.keep_empty_value);
+            let header = option.header.unwrap();
+            format!("{}{sign}{}", header.key, header.value)
+        };
+        modifier.mutations().into_iter().map(one).collect()
+    }
+
+    #[test]
+    fn sets_adds_and_removes() {
+        let modifier = request(
+            "{set: [{name: X-Set, value: a}], add: [{name: X-Add, value: b}, {name: x-add, value: ''}], remove: [X-Gone]}",
+        );
+        assert_eq!(mutations(&modifier), ["x-set=a", "x-add+b", "x-add+"]);
+        assert_eq!(modifier.removals(), ["x-gone"]);
+        assert_eq!(modifier.host, None);
+    }
+
+    /// `%` would start a command of Envoy's formatter.
+    #[test]
+    fn percent_signs_are_literal() {
+        let modifier = request("{set: [{name: a, value: '100% of %REQ(x)%'}]}");
+        assert_eq!(mutations(&modifier), ["a=100%% of %%REQ(x)%%"]);
+    }
+
+    #[test]
+    fn the_host_of_a_request_can_be_set() {
+        let modifier = request("{set: [{name: Host, value: b.example.com}, {name: a, value: b}]}");
+        assert_eq!(modifier.host.as_deref(), Some("b.example.com"));
+        assert_eq!(mutations(&modifier), ["a=b"]);
+    }
+
+    #[test]
+    fn what_is_illegal_names_its_field() {
+        for (spec, field) in [
+            ("{set: [{name: a, value: b}, {name: 'a b', value: c}]}", ".set[1].name"),
+            ("{set: [{name: ':path', value: c}]}", ".set[0].name"),
+            ("{set: [{name: '', value: c}]}", ".set[0].name"),
+            ("{set: [{name: a, value: \"b\\r\\nx: y\"}]}", ".set[0].value"),
+            ("{set: [{name: a, value: \"b\\0\"}]}", ".set[0].value"),
+            ("{add: [{name: 'a:', value: c}]}", ".add[0].name"),
+            ("{add: [{name: a, value: \"\\n\"}]}", ".add[0].value"),
+            ("{add: [{name: Host, value: b.example.com}]}", ".add[0].name"),
+            ("{remove: ['', b]}", ".remove[0]"),
+            ("{remove: [a, host]}", ".remove[1]"),
+        ] {
+            let fault = HeaderModifier::request(&yaml(spec)).expect_err(spec);
+            assert_eq!(fault.field, field, "{spec}: {}", fault.message);
+        }
+        let host = "{set: [{name: host, value: b.example.com}]}";
+        assert_eq!(HeaderModifier::response(&yaml(host)).unwrap_err().field, ".set[0].name");
+    }
+
+    #[test]
+    fn the_second_of_two_modifiers_comes_last() {
+        let first =
+            request("{set: [{name: a, value: 1}, {name: host, value: x.y}], add: [{name: b, value: 1}]}");
+        let second = request("{set: [{name: a, value: 2}, {name: host, value: z.y}], remove: [c]}");
+        let both = first.clone().then(&second);
+        // Envoy carries them out in this order.
+        assert_eq!(mutations(&both), ["a=1", "a=2", "b+1"]);
+        assert_eq!(both.removals(), ["c"]);
+        assert_eq!(both.host.as_deref(), Some("z.y"));
+        assert_eq!(first.then(&HeaderModifier::default()).host.as_deref(), Some("x.y"));
+    }
+
+    /// Envoy removes before it sets and adds, and sets come before adds, so what the second undoes must go.
+    #[test]
+    #[ignore = "the first modifier's header survives still"]
+    fn the_second_of_two_modifiers_can_undo_the_first() {
+        let first = request("{set: [{name: a, value: 1}], add: [{name: b, value: 1}, {name: c, value: 1}]}");
+        let second = request("{set: [{name: c, value: 2}], remove: [a, b]}");
+        let both = first.then(&second);
+        assert_eq!(mutations(&both), ["c=2"]);
+        assert_eq!(both.removals(), ["a", "b"]);
+    }
+}

@@ -36,3 +36,62 @@ pub(crate) struct RouteOrder {
     /// Several Envoy routes may serve one match, such as the shares of a split.
     pub(crate) part: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dependency::tests::yaml;
+
+    fn age(created: Option<&str>, name: &str) -> Age {
+        let created = created.map_or_else(String::new, |at| format!(", creationTimestamp: '{at}'"));
+        Age::of(&yaml(&format!("{{namespace: a, name: {name}{created}}}")))
+    }
+
+    fn order(hostname: &str, path: PathRank) -> RouteOrder {
+        RouteOrder {
+            hostname: Hostname::parse_optional(Some(hostname)).unwrap(),
+            rank: MatchRank { path, any_method: true, headers: Reverse(0), query_parameters: Reverse(0) },
+            age: age(None, "m"),
+            rule: 0,
+            matching: 0,
+            part: 0,
+        }
+    }
+
+    #[test]
+    fn the_first_difference_decides() {
+        const OLD: Option<&str> = Some("2026-01-01T00:00:00Z");
+        const YOUNG: Option<&str> = Some("2026-01-02T00:00:00Z");
+        let short = || order("*", PathRank::Prefix(Reverse(1)));
+        let ordered = [
+            order("a.example.com", PathRank::Prefix(Reverse(1))),
+            order("*.example.com", PathRank::Exact),
+            order("*.com", PathRank::Exact),
+            order("*", PathRank::Exact),
+            order("*", PathRank::RegularExpression(Reverse(9))),
+            order("*", PathRank::RegularExpression(Reverse(1))),
+            order("*", PathRank::Prefix(Reverse(9))),
+            RouteOrder { rank: MatchRank { any_method: false, ..short().rank }, ..short() },
+            RouteOrder { rank: MatchRank { headers: Reverse(2), ..short().rank }, ..short() },
+            RouteOrder { rank: MatchRank { query_parameters: Reverse(2), ..short().rank }, ..short() },
+            RouteOrder { age: age(OLD, "z"), rule: 5, ..short() },
+            RouteOrder { age: age(YOUNG, "a"), ..short() },
+            RouteOrder { age: age(YOUNG, "b"), ..short() },
+            RouteOrder { age: age(YOUNG, "b"), matching: 1, ..short() },
+            RouteOrder { age: age(YOUNG, "b"), matching: 1, part: 1, ..short() },
+            RouteOrder { age: age(YOUNG, "b"), rule: 1, ..short() },
+        ];
+        for (index, first) in ordered.iter().enumerate() {
+            for second in &ordered[index + 1..] {
+                assert!(first < second, "{first:?} comes before {second:?}");
+            }
+        }
+    }
+
+    /// Objects from files have no creation time; among themselves they are ordered by name.
+    #[test]
+    fn objects_without_a_creation_time_are_ordered_by_name() {
+        assert!(age(None, "a") < age(None, "b"));
+        assert_ne!(age(None, "b"), age(Some("2026-01-01T00:00:00Z"), "b"));
+    }
+}

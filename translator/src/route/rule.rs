@@ -14,7 +14,7 @@ use super::retry::Retry;
 use crate::backend::{ClusterId, resolve};
 use crate::dependency::Reader;
 use crate::object::{NamespacedName, ObjectKey};
-use crate::policy::{self, Policy};
+use crate::policy::{self, CorsSetting, Policy};
 use crate::problem::{Fault, Problems};
 
 /// A rule without its policies.
@@ -192,7 +192,10 @@ impl ParsedRule {
         rule.idle_timeout = rule.idle_timeout.or(fields.idle_timeout);
         rule.retry = rule.retry.or(fields.retry);
         if rule.cors.is_none() {
-            rule.cors = fields.cors.flatten();
+            rule.cors = match fields.cors {
+                Some(CorsSetting::Enabled(cors)) => Some(cors),
+                Some(CorsSetting::Disabled) | None => None,
+            };
         }
         // Policies first, so that the filter of the rule has the last word on a header that both set.
         let combine = |policy: Option<_>, own: Option<super::headers::HeaderModifier>| match (policy, own) {
