@@ -142,7 +142,14 @@ impl Proxy {
         let (resource_type, name) = (resource.resource_type(), resource.name().to_owned());
         match resource_type {
             CDS => {
-                let unchanged = self.held(CDS).get(&name) == Some(resource);
+                let before = self.held(CDS).get(&name).cloned();
+                let unchanged = before.as_ref() == Some(resource);
+                if let Some(eds) = before.and_then(|c| c.eds_name().cloned())
+                    && resource.eds_name().is_none()
+                {
+                    self.warming.remove(&*eds);
+                    self.unsubscribe(EDS, &eds);
+                }
                 if let (false, Some(eds)) = (unchanged, resource.eds_name().map(ToString::to_string)) {
                     self.warming.insert(eds.clone());
                     if !self.names.entry(EDS).or_default().contains(&eds) {
