@@ -161,3 +161,50 @@ async fn run(stream: Stream, report: Arc<Mutex<LoadReport>>, stop: Arc<AtomicBoo
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Backend, Reply};
+    use crate::wait::until;
+
+    async fn run_until(load: Load, requests: u64) -> LoadReport {
+        until("requests", || {
+            let report = load.report();
+            async move {
+                if report.succeeded + report.failed >= requests { Ok(()) } else { Err(format!("{report:?}")) }
+            }
+        })
+        .await;
+        load.stop().await
+    }
+
+    /// A load that cannot see failures would make every test that uses it worthless.
+    #[tokio::test]
+    async fn a_load_sees_what_fails() {
+        let backend = Backend::replying("flaky", |seen| match seen.path.as_str() {
+            "/bad" => Reply::Status(503),
+            "/reset" => Reply::Reset,
+            _ => Reply::Echo,
+        })
+        .await;
+        let call = |path: &str| Call::get(backend.address().port(), "example.org", path);
+        let good =
+            Load::start(vec![Stream::kept("kept", call("/"), 200), Stream::fresh("fresh", call("/"), 200)]);
+        let report = run_until(good, 40).await;
+        report.assert_clean(40);
+        assert_eq!(report.reconnects, 0);
+        for (path, word) in [("/bad", "503"), ("/reset", "reset")] {
+            let bad =
+                Load::start(vec![Stream::kept("kept", call("/"), 200), Stream::fresh(word, call(path), 200)]);
+            let report = run_until(bad, 40).await;
+            assert!(report.failed > 0 && report.succeeded > 0, "{report:?}");
+            assert!(report.details[0].contains(word), "{report:?}");
+        }
+        let port = crate::ports::Port::reserve();
+        let nobody =
+            Load::start(vec![Stream::fresh("new", Call::get(port.number(), "example.org", "/"), 200)]);
+        let report = run_until(nobody, 5).await;
+        assert!(report.succeeded == 0 && report.details[0].contains("cannot connect"), "{report:?}");
+    }
+}

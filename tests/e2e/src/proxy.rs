@@ -92,3 +92,23 @@ async fn pump(mut reader: OwnedReadHalf, mut writer: OwnedWriteHalf, counter: Op
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend;
+    use crate::client::Call;
+
+    #[tokio::test]
+    async fn a_proxy_counts_what_comes_back() {
+        let backend = Backend::start("counted").await;
+        let proxy = CountingProxy::start(backend.address()).await;
+        let call = Call::get(proxy.address().port(), "example.org", "/");
+        let answer = call.send().await.unwrap();
+        assert_eq!(answer.backend(), "counted");
+        let once = proxy.from_server();
+        assert!(once > answer.body.len() as u64);
+        call.send().await.unwrap();
+        assert_eq!((proxy.from_server(), proxy.connections()), (2 * once, 2));
+    }
+}

@@ -184,3 +184,32 @@ fn indent(text: &str) -> String {
         all
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_as_in_rfc_4648() {
+        for (text, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+        ] {
+            assert_eq!(base64(text.as_bytes()), coded);
+        }
+    }
+
+    #[test]
+    fn placeholders_are_filled() {
+        let mut vars = Vars::default();
+        vars.set("NAME", &"x");
+        let filled = vars.fill("a ${NAME} ${PORT_A} ${PORT_A} ${PORT_B} $z {y}");
+        let (a, b) = (vars.port("PORT_A"), vars.port("PORT_B"));
+        assert_ne!(a, b);
+        assert_eq!(filled, format!("a x {a} {a} {b} $z {{y}}"));
+    }
+}

@@ -92,6 +92,10 @@ async fn odd_hosts_get_an_answer() {
         let line = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
         assert!(line.contains(status), "Host {host} got {line:?}, not {status}");
     }
+    // In the absolute form the target's host counts, not Host's.
+    let request = b"GET http://EXAMPLE.org:77/ HTTP/1.1\r\nHost: unknown.org\r\nConnection: close\r\n\r\n";
+    let answer = raw(port, request, |_| false).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
     // A client must not choose the scope by itself.
     let call = world.call("unknown.org", "/").header("x-postern-scope", &format!("{port}:example.org"));
     world.expect(call, Want::Status(404)).await;
