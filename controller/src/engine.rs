@@ -151,10 +151,10 @@ impl Engine {
         if !changes.is_empty() {
             self.translate(changes, &mut step);
         }
+        step.translating = began.elapsed();
         if !step.files.is_empty() || step.objects > 0 {
             self.compare_diagnostics(&mut step);
         }
-        step.translating = began.elapsed();
         step
     }
 

@@ -173,21 +173,17 @@ impl Source {
             }
             if outcome.changed {
                 out.files.push(path.clone());
-                for key in &outcome.before {
-                    if !file.objects().contains_key(key)
-                        && let Some(definitions) = self.definitions.get_mut(key)
-                    {
+                for key in &outcome.touched {
+                    if file.objects().contains_key(key) {
+                        self.definitions.entry(key.clone()).or_default().insert(path.clone());
+                    } else if let Some(definitions) = self.definitions.get_mut(key) {
                         definitions.remove(path);
                         if definitions.is_empty() {
                             self.definitions.remove(key);
                         }
                     }
                 }
-                for key in file.objects().keys() {
-                    self.definitions.entry(key.clone()).or_default().insert(path.clone());
-                }
-                touched.extend(outcome.before);
-                touched.extend(file.objects().keys().cloned());
+                touched.extend(outcome.touched);
             }
             if file.is_gone() {
                 self.files.remove(path);

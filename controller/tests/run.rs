@@ -37,7 +37,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start(text: &str) -> Self {
+    fn start(text: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("all.yaml"), text).expect("write a file");
         let wanted = std::env::var_os("POSTERN_ENVOY").map(PathBuf::from);
@@ -96,29 +96,34 @@ fn free_port() -> u16 {
 }
 
 fn world(gateways: &[(&str, &[u16])], backend: SocketAddr) -> String {
-    let mut out = String::from(
+    let mut documents = vec![
         "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: postern}\n\
-         spec: {controllerName: postern.dev/gateway-controller}\n",
-    );
+         spec: {controllerName: postern.dev/gateway-controller}\n"
+            .to_owned(),
+    ];
     for (name, ports) in gateways {
         let listeners: Vec<String> =
             ports.iter().map(|port| format!("{{name: p{port}, port: {port}, protocol: HTTP}}")).collect();
-        out += &format!(
-            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: {name}}}\n\
-             spec: {{gatewayClassName: postern, listeners: [{}]}}\n\
-             ---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: {name}}}\n\
-             spec: {{parentRefs: [{{name: {name}}}], rules: [{{backendRefs: [{{name: app, port: 80}}]}}]}}\n",
+        documents.push(format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: {name}}}\n\
+             spec: {{gatewayClassName: postern, listeners: [{}]}}\n",
             listeners.join(", ")
-        );
+        ));
+        documents.push(format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: {name}}}\n\
+             spec: {{parentRefs: [{{name: {name}}}], rules: [{{backendRefs: [{{name: app, port: 80}}]}}]}}\n"
+        ));
     }
-    let port = backend.port();
-    out += &format!(
-        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: app}}\nspec: {{ports: [{{port: 80}}]}}\n\
-         ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
-         metadata: {{name: app, labels: {{kubernetes.io/service-name: app}}}}\naddressType: IPv4\n\
-         ports: [{{port: {port}}}]\nendpoints: [{{addresses: [127.0.0.1]}}]\n"
+    documents.push(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: app}\nspec: {ports: [{port: 80}]}\n".to_owned(),
     );
-    out
+    documents.push(format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+         metadata: {{name: app, labels: {{kubernetes.io/service-name: app}}}}\naddressType: IPv4\n\
+         ports: [{{port: {}}}]\nendpoints: [{{addresses: [127.0.0.1]}}]\n",
+        backend.port()
+    ));
+    documents.join("---\n")
 }
 
 async fn backend() -> Echo {
@@ -139,7 +144,7 @@ async fn get(port: u16, path: &str) -> Result<(StatusCode, Bytes), String> {
 async fn serves_changes_and_drains() {
     let echo = backend().await;
     let port = free_port();
-    let running = Running::start(&world(&[("web", &[port])], echo.address())).await;
+    let running = Running::start(&world(&[("web", &[port])], echo.address()));
     let url = format!("http://127.0.0.1:{port}");
     running.tells(&["serving", &url], 1).await;
     let (status, body) = get(port, "/hello").await.expect("an answer");
@@ -169,7 +174,7 @@ async fn a_port_in_use_holds_back_one_listener() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let busy = taken.local_addr().expect("its address").port();
     let free = free_port();
-    let running = Running::start(&world(&[("web", &[busy, free])], echo.address())).await;
+    let running = Running::start(&world(&[("web", &[busy, free])], echo.address()));
     running.tells(&["port_in_use", "default/web", &busy.to_string(), "another process", "ss -ltnp"], 1).await;
     running.tells(&["serving", &format!("127.0.0.1:{free}")], 1).await;
     assert_eq!(get(free, "/").await.expect("an answer").0, StatusCode::OK);
@@ -183,7 +188,7 @@ async fn a_port_in_use_holds_back_one_listener() {
 async fn two_gateways_do_not_share_a_port() {
     let echo = backend().await;
     let (shared, own) = (free_port(), free_port());
-    let running = Running::start(&world(&[("a", &[shared]), ("b", &[shared, own])], echo.address())).await;
+    let running = Running::start(&world(&[("a", &[shared]), ("b", &[shared, own])], echo.address()));
     running.tells(&["port_in_use", "default/b", "\"by\":{\"gateway\":\"default/a\"}"], 1).await;
     running.tells(&["serving", "default/a", &shared.to_string()], 1).await;
     running.tells(&["serving", "default/b", &own.to_string()], 1).await;
@@ -199,7 +204,7 @@ async fn two_gateways_do_not_share_a_port() {
 async fn an_envoy_that_is_killed_serves_again() {
     let echo = backend().await;
     let port = free_port();
-    let running = Running::start(&world(&[("web", &[port])], echo.address())).await;
+    let running = Running::start(&world(&[("web", &[port])], echo.address()));
     running.tells(&["serving"], 1).await;
     let started =
         running.events.0.lock().expect("no panic").iter().find(|e| e.contains("envoy_started")).cloned();

@@ -35,8 +35,8 @@ pub(crate) struct File {
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) changed: bool,
-    /// The objects that were in force before, if the file changed.
-    pub(crate) before: Vec<ObjectKey>,
+    /// The objects that came, changed or went.
+    pub(crate) touched: Vec<ObjectKey>,
     pub(crate) again_after: Option<Duration>,
 }
 
@@ -134,7 +134,7 @@ impl File {
                 return Outcome { again_after: Some(SETTLE.saturating_sub(waited)), ..Outcome::default() };
             }
         }
-        let before = self.objects.keys().cloned().collect();
+        let before = self.objects.clone();
         self.doubted = None;
         self.fingerprint = fingerprint;
         let was_readable = self.unreadable.take().is_none();
@@ -147,7 +147,11 @@ impl File {
                 self.unreadable = Some(error);
             }
         }
-        Outcome { changed: true, before, again_after: None }
+        let now = &self.objects;
+        let touched =
+            now.iter().filter(|(key, held)| before.get(key) != Some(held)).map(|(key, _)| key.clone());
+        let gone = before.keys().filter(|key| !now.contains_key(*key)).cloned();
+        Outcome { changed: true, touched: touched.chain(gone).collect(), again_after: None }
     }
 
     fn read(&self, path: &Path) -> Reading {
