@@ -265,3 +265,40 @@ fn t16_a_cluster_that_is_gone_but_in_use_is_served_to_who_asks_for_it() {
     assert_eq!(told(&log).last(), Some(&(CDS, (vec![], vec!["old"]))));
     assert!(d.stream.in_sync());
 }
+
+#[test]
+fn t16_routes_wait_for_clusters_that_were_asked_for_after_listeners() {
+    let mut d = Driver::new(snapshot([static_cluster("c", 0), scope("s", &["c"])]));
+    let lds = only(d.subscribe(LDS, &[]));
+    d.ack(&lds);
+    let cds = only(d.subscribe(CDS, &[]));
+    assert!(d.subscribe(SRDS, &[]).is_empty());
+    assert_eq!(types(&d.ack(&cds)), [SRDS]);
+}
+
+#[test]
+fn t16_nothing_is_pruned_before_a_late_acknowledgement_has_come() {
+    let mut d = booted();
+    let lds =
+        only(d.set([set(&listener("l", 1)), set(&scope("s", &[])), remove(CDS, "old"), remove(EDS, "old")]));
+    assert_eq!(type_of(&lds), LDS);
+    let srds = only(d.stream.on_wait_expired());
+    assert_eq!(type_of(&srds), SRDS);
+    assert!(d.ack(&srds).is_empty(), "the listener may not have arrived");
+    assert_eq!(types(&d.ack(&lds)), [CDS]);
+}
+
+#[test]
+fn t16_rejected_routes_that_nobody_wants_any_more_do_not_keep_clusters() {
+    let mut d = booted();
+    let rds = only(d.subscribe(RDS, &["r"]));
+    d.ack(&rds);
+    let rds = only(d.set([set(&routes("r", &[]))]));
+    d.ack(&rds);
+    let pushes =
+        d.set([set(&routes("r", &["old"])), set(&scope("s", &[])), remove(CDS, "old"), remove(EDS, "old")]);
+    assert_eq!(types(&pushes), [RDS, SRDS]);
+    assert!(d.nack(&pushes[0], "bad").is_empty());
+    assert!(d.ack(&pushes[1]).is_empty(), "the older routes are in use");
+    assert_eq!(types(&d.unsubscribe(RDS, &["r"])), [CDS]);
+}

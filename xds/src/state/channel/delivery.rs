@@ -80,10 +80,7 @@ impl Channel {
             }
         }
         for name in &batch.removed {
-            // A removal that only answered "does not exist" leaves the proxy with what it has (see `Step`).
-            if !self.deferred.contains(name) {
-                self.held.remove(name);
-            }
+            self.held.remove(name);
         }
     }
 
