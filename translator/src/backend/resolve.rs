@@ -161,3 +161,119 @@ fn tls_policy(reader: &Reader<'_>, service: &NamespacedName) -> Option<Namespace
     })?;
     Some(NamespacedName::new(&service.namespace, policy.metadata.name.clone().unwrap_or_default()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dependency::tests::{World, named, yaml};
+
+    fn resolve(world: &World, reference: &str) -> Result<ClusterId, Unresolved> {
+        let reference: BackendRef = yaml(reference);
+        backend(&world.reader(), &ObjectKey::new(Kind::HttpRoute, "a", "r"), &reference)
+    }
+
+    /// KEP-3726 and the appProtocols of the Gateway API.
+    #[test]
+    fn app_protocols() {
+        for (protocol, expected) in [
+            ("", Some(Upstream::Http1)),
+            ("http", Some(Upstream::Http1)),
+            ("kubernetes.io/ws", Some(Upstream::Http1)),
+            ("example.com/own", Some(Upstream::Http1)),
+            ("kubernetes.io/h2c", Some(Upstream::Http2)),
+            ("grpc", Some(Upstream::Http2)),
+            ("http2", Some(Upstream::Http2)),
+            ("https", Some(Upstream::Http1OverTls)),
+            ("kubernetes.io/wss", Some(Upstream::Http1OverTls)),
+            ("kubernetes.io/quic", None),
+        ] {
+            let field =
+                if protocol.is_empty() { String::new() } else { format!(", appProtocol: {protocol}") };
+            let ports = format!("spec: {{ports: [{{port: 79}}, {{port: 80{field}}}]}}");
+            let world = World::new(&[(Kind::Service, "a/s", &ports)]);
+            let got = resolve(&world, "{name: s, port: 80}");
+            match expected {
+                Some(upstream) => {
+                    let backend = BackendObject::Service(named("a/s"), 80);
+                    assert_eq!(got.unwrap(), ClusterId { backend, upstream }, "{protocol}");
+                }
+                None => assert_eq!(got.unwrap_err().reason, reason::UNSUPPORTED_PROTOCOL, "{protocol}"),
+            }
+        }
+    }
+
+    /// Clusters are named after the backend and what changes the connection to it, never after a route.
+    #[test]
+    fn names_of_clusters() {
+        let name = |backend, upstream| ClusterId { backend, upstream }.name();
+        let service = || BackendObject::Service(named("a/s"), 80);
+        assert_eq!(name(service(), Upstream::Http1), "a/s:80");
+        assert_eq!(name(service(), Upstream::Http2), "a/s:80~h2");
+        assert_eq!(name(service(), Upstream::Http1OverTls), "a/s:80~tls");
+        assert_eq!(name(BackendObject::Static(named("a/s")), Upstream::Http1), "backend/a/s");
+    }
+
+    #[test]
+    fn what_does_not_resolve_says_why() {
+        let world = World::new(&[
+            (Kind::Service, "a/s", "spec: {ports: [{port: 80}, {port: 81}]}"),
+            (Kind::Service, "a/alias", "spec: {type: ExternalName, externalName: x.y, ports: [{port: 80}]}"),
+            (Kind::Service, "b/s", "spec: {ports: [{port: 80}]}"),
+            (Kind::Backend, "a/good", "spec: {type: Static, static: {hosts: [{host: x.y, port: 80}]}}"),
+            (Kind::Backend, "a/broken", "spec: {type: Static, static: {hosts: []}}"),
+        ]);
+        for (reference, expected, field) in [
+            ("{name: s}", reason::BACKEND_NOT_FOUND, ".port"),
+            ("{name: s, port: 0}", reason::BACKEND_NOT_FOUND, ".port"),
+            ("{name: s, port: 82}", reason::BACKEND_NOT_FOUND, ".port"),
+            ("{name: gone, port: 80}", reason::BACKEND_NOT_FOUND, ".name"),
+            ("{name: alias, port: 80}", reason::UNSUPPORTED_VALUE, ".name"),
+            ("{name: s, namespace: b, port: 80}", reason::REF_NOT_PERMITTED, ".namespace"),
+            ("{name: s, kind: Pod, port: 80}", reason::INVALID_KIND, ".kind"),
+            ("{name: s, kind: HTTPRoute, group: gateway.networking.k8s.io}", reason::INVALID_KIND, ".kind"),
+            ("{name: good, kind: Backend}", reason::INVALID_KIND, ".kind"),
+            ("{name: gone, kind: Backend, group: gateway.kgateway.dev}", reason::BACKEND_NOT_FOUND, ".name"),
+            (
+                "{name: broken, kind: Backend, group: gateway.kgateway.dev}",
+                reason::BACKEND_NOT_FOUND,
+                ".name",
+            ),
+        ] {
+            let why = resolve(&world, reference).expect_err(reference);
+            assert_eq!((why.reason, why.field), (expected, field), "{reference}: {}", why.message);
+        }
+        let good = resolve(&world, "{name: good, kind: Backend, group: gateway.kgateway.dev}").unwrap();
+        assert_eq!(good.name(), "backend/a/good");
+    }
+
+    /// ReferenceGrant: from and to must both fit, and a name in `to` narrows it.
+    #[test]
+    fn references_across_namespaces() {
+        let from = "from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: a}]";
+        for (grant, allowed) in [
+            (format!("{from}, to: [{{group: '', kind: Service}}]"), true),
+            (format!("{from}, to: [{{group: '', kind: Service, name: s}}]"), true),
+            (format!("{from}, to: [{{group: '', kind: Service, name: other}}]"), false),
+            (format!("{from}, to: [{{group: '', kind: Secret}}]"), false),
+            (from.replace("namespace: a", "namespace: c") + ", to: [{group: '', kind: Service}]", false),
+            (from.replace("HTTPRoute", "GRPCRoute") + ", to: [{group: '', kind: Service}]", false),
+        ] {
+            let spec = format!("spec: {{{grant}}}");
+            let world = World::new(&[
+                (Kind::Service, "b/s", "spec: {ports: [{port: 80}]}"),
+                (Kind::ReferenceGrant, "b/g", &spec),
+            ]);
+            assert_eq!(resolve(&world, "{name: s, namespace: b, port: 80}").is_ok(), allowed, "{grant}");
+        }
+    }
+
+    /// One port number may serve UDP and TCP; HTTP goes over TCP.
+    #[test]
+    #[ignore = "the protocol of the port is not looked at"]
+    fn the_tcp_port_of_a_number_is_meant() {
+        let ports =
+            "spec: {ports: [{name: dns, port: 53, protocol: UDP}, {name: h2, port: 53, appProtocol: grpc}]}";
+        let world = World::new(&[(Kind::Service, "a/s", ports)]);
+        assert_eq!(resolve(&world, "{name: s, port: 53}").unwrap().upstream, Upstream::Http2);
+    }
+}

@@ -148,3 +148,160 @@ pub(crate) fn endpoint(address: &str, port: u16, health: HealthStatus) -> LbEndp
         ..LbEndpoint::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use envoy_types::pb::envoy::config::core::v3::{address, socket_address};
+    use prost::Message;
+
+    use super::*;
+    use crate::backend::{BackendObject, Upstream};
+    use crate::dependency::tests::{World, named};
+    use crate::object::Object;
+    use crate::store::Change;
+
+    const SERVICE: &str =
+        "spec: {ports: [{name: http, port: 80, targetPort: 8080}, {name: admin, port: 81}]}";
+
+    fn slice(name: &str, rest: &str) -> Object {
+        let text = format!(
+            "{{metadata: {{namespace: a, name: {name}, labels: {{kubernetes.io/service-name: s}}}}, {rest}}}"
+        );
+        Object::deserialize(Kind::EndpointSlice, serde_yaml::Deserializer::from_str(&text))
+            .unwrap_or_else(|error| panic!("{error} in {text}"))
+    }
+
+    fn ipv4(endpoints: &str) -> String {
+        format!("addressType: IPv4, ports: [{{name: http, port: 8080}}], endpoints: [{endpoints}]")
+    }
+
+    /// Endpoints as `zone/address:port health`, and the number of problems.
+    fn of(service: &str, slices: &[String]) -> (Vec<String>, usize) {
+        let mut world = World::new(&[(Kind::Service, "a/s", service)]);
+        for (index, rest) in slices.iter().enumerate() {
+            world.store.apply(Change::Upsert(slice(&format!("s-{index}"), rest)));
+        }
+        let cluster =
+            ClusterId { backend: BackendObject::Service(named("a/s"), 80), upstream: Upstream::Http1 };
+        let (resource, problems) = endpoints(&world.reader(), &cluster, &named("a/s"), 80);
+        let message = ClusterLoadAssignment::decode(resource.body.clone()).unwrap();
+        assert_eq!(message.cluster_name, "a/s:80");
+        let mut out = Vec::new();
+        for locality in message.endpoints {
+            assert_eq!(locality.load_balancing_weight.unwrap().value as usize, locality.lb_endpoints.len());
+            let zone = locality.locality.map(|l| l.zone).unwrap_or_default();
+            for endpoint in locality.lb_endpoints {
+                let health = endpoint.health_status().as_str_name().to_lowercase();
+                let Some(lb_endpoint::HostIdentifier::Endpoint(inner)) = endpoint.host_identifier else {
+                    panic!("an endpoint")
+                };
+                let Some(address::Address::SocketAddress(socket)) = inner.address.unwrap().address else {
+                    panic!("a socket")
+                };
+                let Some(socket_address::PortSpecifier::PortValue(port)) = socket.port_specifier else {
+                    panic!("a port")
+                };
+                out.push(format!("{zone}/{}:{port} {health}", socket.address));
+            }
+        }
+        (out, problems.iter().count())
+    }
+
+    fn listed(slices: &[String]) -> Vec<String> {
+        of(SERVICE, slices).0
+    }
+
+    /// EndpointConditions: absent `ready` means ready, absent `serving` means what `ready` says.
+    #[test]
+    fn conditions_of_endpoints() {
+        let ready = "{addresses: [10.0.0.9]}";
+        for (conditions, beside_a_ready_one, alone) in [
+            ("", "healthy", "healthy"),
+            ("ready: true", "healthy", "healthy"),
+            ("ready: true, serving: true, terminating: false", "healthy", "healthy"),
+            ("ready: true, serving: false", "healthy", "healthy"),
+            ("ready: false", "", ""),
+            ("ready: false, serving: false", "", ""),
+            ("ready: false, serving: false, terminating: true", "", ""),
+            ("ready: false, serving: true, terminating: true", "draining", "healthy"),
+            ("ready: false, serving: true", "draining", "healthy"),
+        ] {
+            let endpoint = format!("{{addresses: [10.0.0.1], conditions: {{{conditions}}}}}");
+            let expect = |health: &str| {
+                if health.is_empty() { vec![] } else { vec![format!("/10.0.0.1:8080 {health}")] }
+            };
+            let mut together = expect(beside_a_ready_one);
+            together.push("/10.0.0.9:8080 healthy".to_owned());
+            assert_eq!(listed(&[ipv4(&format!("{endpoint}, {ready}"))]), together, "{conditions}");
+            // As kube-proxy does: without a ready endpoint those that still serve take over.
+            assert_eq!(listed(&[ipv4(&endpoint)]), expect(alone), "{conditions}, alone");
+        }
+    }
+
+    #[test]
+    fn slices_are_merged_without_duplicates() {
+        let draining = "conditions: {ready: false, serving: true, terminating: true}";
+        let slices = [
+            ipv4(&format!("{{addresses: [10.0.0.2]}}, {{addresses: [10.0.0.1], {draining}}}")),
+            ipv4("{addresses: [10.0.0.1]}, {addresses: [10.0.0.3], zone: z}"),
+            "addressType: IPv6, ports: [{name: http, port: 8081}], endpoints: [{addresses: ['fd00::1', 'fd00::2']}]".to_owned(),
+        ];
+        let expected = [
+            "/10.0.0.1:8080 healthy",
+            "/10.0.0.2:8080 healthy",
+            "/fd00::1:8081 healthy",
+            "z/10.0.0.3:8080 healthy",
+        ];
+        assert_eq!(listed(&slices), expected);
+        let mut reversed = slices.to_vec();
+        reversed.reverse();
+        assert_eq!(listed(&reversed), expected);
+    }
+
+    #[test]
+    fn ports_are_found_by_name() {
+        let ports = |ports: &str| {
+            format!("addressType: IPv4, ports: [{ports}], endpoints: [{{addresses: [10.0.0.1]}}]")
+        };
+        for (slice, endpoints, problems) in [
+            ("{name: http, port: 8080}, {name: admin, port: 9}", vec!["/10.0.0.1:8080 healthy"], 0),
+            (
+                "{name: http, port: 8080}, {name: http, port: 8081}",
+                vec!["/10.0.0.1:8080 healthy", "/10.0.0.1:8081 healthy"],
+                0,
+            ),
+            ("{name: other, port: 8080}", vec![], 1),
+            ("{port: 8080}", vec![], 1),
+            ("{name: http}", vec![], 1),
+            ("{name: http, port: 0}", vec![], 1),
+            ("{name: http, port: 70000}", vec![], 1),
+            ("", vec![], 1),
+        ] {
+            let (got, count) = of(SERVICE, &[ports(slice)]);
+            assert_eq!(
+                (got, count),
+                (endpoints.iter().map(ToString::to_string).collect(), problems),
+                "{slice}"
+            );
+        }
+        let unnamed = "spec: {ports: [{port: 80}]}";
+        assert_eq!(of(unnamed, &[ports("{port: 8080}")]).0, ["/10.0.0.1:8080 healthy"]);
+        assert_eq!(of(unnamed, &[ports("{name: '', port: 8080}")]).0, ["/10.0.0.1:8080 healthy"]);
+    }
+
+    #[test]
+    fn what_is_no_address_is_left_out() {
+        let slices = [
+            "addressType: FQDN, ports: [{name: http, port: 8080}], endpoints: [{addresses: [x.example.com]}]"
+                .to_owned(),
+            ipv4("{addresses: []}, {addresses: [x.example.com]}, {addresses: [10.0.0.1]}"),
+        ];
+        assert_eq!(of(SERVICE, &slices), (vec!["/10.0.0.1:8080 healthy".to_owned()], 1));
+    }
+
+    #[test]
+    fn without_endpoints_the_assignment_is_empty() {
+        assert_eq!(of(SERVICE, &[]), (vec![], 0));
+        assert_eq!(of("spec: {ports: [{port: 99}]}", &[ipv4("{addresses: [10.0.0.1]}")]).0, [""; 0]);
+    }
+}

@@ -87,3 +87,83 @@ pub(crate) fn parse(backend: &Backend) -> Result<StaticBackend, Fault> {
     }
     Ok(StaticBackend { hosts, upstream })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dependency::tests::object;
+    use crate::object::{Kind, Object};
+
+    fn read(spec: &str) -> Result<StaticBackend, Fault> {
+        let Object::Backend(object) = object(Kind::Backend, "a/b", &format!("spec: {spec}")) else {
+            panic!("a Backend")
+        };
+        parse(&object)
+    }
+
+    fn hosts(hosts: &str) -> Result<StaticBackend, Fault> {
+        read(&format!("{{type: Static, static: {{hosts: [{hosts}]}}}}"))
+    }
+
+    #[test]
+    fn hosts_with_and_without_tls() {
+        let parsed = hosts(
+            "{host: 10.0.0.1, port: 80}, {host: example.com, port: 443, tls: {sni: www.example.com}}, \
+             {host: api.example.com, port: 443, tls: {}}, {host: 'fd00::1', port: 8080}",
+        )
+        .unwrap();
+        let got: Vec<_> = parsed
+            .hosts
+            .iter()
+            .map(|h| (h.host.as_str(), h.port, h.sni.as_deref(), h.is_address()))
+            .collect();
+        assert_eq!(
+            got,
+            [
+                ("10.0.0.1", 80, None, true),
+                ("example.com", 443, Some("www.example.com"), false),
+                ("api.example.com", 443, Some("api.example.com"), false),
+                ("fd00::1", 8080, None, true),
+            ]
+        );
+        assert_eq!(parsed.upstream, Upstream::Http1);
+    }
+
+    #[test]
+    fn app_protocols() {
+        for (protocol, upstream) in [
+            ("http2", Some(Upstream::Http2)),
+            ("grpc", Some(Upstream::Http2)),
+            ("kubernetes.io/h2c", Some(Upstream::Http2)),
+            ("grpc-web", Some(Upstream::Http1)),
+            ("kubernetes.io/ws", Some(Upstream::Http1)),
+            ("smtp", None),
+        ] {
+            let spec = format!(
+                "{{type: Static, static: {{appProtocol: {protocol}, hosts: [{{host: x.y, port: 80}}]}}}}"
+            );
+            assert_eq!(read(&spec).ok().map(|b| b.upstream), upstream, "{protocol}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_names_its_field() {
+        for (spec, field) in [
+            ("{type: AWS, aws: {}}", "spec.type"),
+            ("{type: Static}", "spec.static"),
+            ("{type: Static, static: {hosts: []}}", "spec.static.hosts"),
+        ] {
+            assert_eq!(read(spec).expect_err(spec).field, field, "{spec}");
+        }
+        for (list, field) in [
+            ("{host: x.y, port: 80}, {host: '', port: 80}", "hosts[1].host"),
+            ("{host: 'http://x.y', port: 80}", "hosts[0].host"),
+            ("{host: 'x.y:80', port: 80}", "hosts[0].host"),
+            ("{host: '*.x.y', port: 80}", "hosts[0].host"),
+            ("{host: '*', port: 80}", "hosts[0].host"),
+            ("{host: x.y, port: 0}", "hosts[0].port"),
+        ] {
+            assert_eq!(hosts(list).expect_err(list).field, format!("spec.static.{field}"), "{list}");
+        }
+    }
+}

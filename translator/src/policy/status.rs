@@ -171,3 +171,132 @@ fn conditions(policy: &Policy, outcomes: &[Outcome]) -> Vec<Condition> {
     };
     vec![accepted, attached]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::dependency::tests::{World, named};
+    use crate::gateway::GatewayModel;
+
+    const GATEWAY: (Kind, &str, &str) = (
+        Kind::Gateway,
+        "a/g",
+        "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP}]}",
+    );
+
+    /// Conditions of each ancestor as `Kind ns/name: Accepted=reason Attached=reason`, and the fields of problems.
+    fn status(policies: &[(&str, &str)], of: &str) -> (Vec<String>, Vec<String>) {
+        let mut objects = vec![GATEWAY];
+        let specs: Vec<(&str, String)> =
+            policies.iter().map(|(name, spec)| (*name, format!("spec: {{{spec}}}"))).collect();
+        objects.extend(specs.iter().map(|(name, spec)| (Kind::TrafficPolicy, *name, spec.as_str())));
+        let mut world = World::new(&objects);
+        let model = GatewayModel { name: named("a/g"), listeners: vec![] };
+        world.gateways.insert(named("a/g"), Arc::new(model));
+        let (status, problems) = translate(&world.reader(), &named(of), &Options::default());
+        let ancestors = status.map(|s| s.ancestors).unwrap_or_default();
+        let lines = ancestors.iter().map(|ancestor| {
+            let conditions = ancestor.conditions.iter();
+            let conditions: Vec<String> =
+                conditions.map(|c| format!("{}={}/{}", c.type_, c.is_true(), c.reason)).collect();
+            let at = &ancestor.ancestor_ref;
+            let section = at.section_name.as_ref().map(|s| format!("#{s}")).unwrap_or_default();
+            format!("{} {}{section}: {}", at.kind(), at.name, conditions.join(" "))
+        });
+        (lines.collect(), problems.iter().map(|p| p.field.clone()).collect())
+    }
+
+    const ON: &str = "targetRefs: [{kind: Gateway, name: g}]";
+
+    #[test]
+    fn attached_merged_overridden() {
+        let older = format!("{ON}, timeout: {{request: 1s}}, cors: {{}}");
+        for (spec, expected) in [
+            ("retries: {attempts: 1}", "Attached=true/Attached"),
+            ("timeout: {request: 2s, idle: 3s}", "Attached=true/Merged"),
+            ("timeout: {request: 2s}", "Attached=false/Overridden"),
+            ("timeout: {request: 2s}, cors: {}", "Attached=false/Overridden"),
+        ] {
+            let younger = format!("{ON}, {spec}");
+            // Without creation times the older one is the first by name.
+            let (lines, problems) = status(&[("a/1", &older), ("a/2", &younger)], "a/2");
+            assert_eq!(lines, [format!("Gateway g: Accepted=true/Accepted {expected}")], "{spec}");
+            assert!(problems.is_empty());
+            let (lines, _) = status(&[("a/1", &older), ("a/2", &younger)], "a/1");
+            assert_eq!(
+                lines,
+                ["Gateway g: Accepted=true/Accepted Attached=true/Attached"],
+                "the older one, {spec}"
+            );
+        }
+        // An older one that is not valid overrides nothing.
+        let broken = format!("{ON}, timeout: {{request: soon}}");
+        let (lines, _) = status(&[("a/1", &broken), ("a/2", &older)], "a/2");
+        assert_eq!(lines, ["Gateway g: Accepted=true/Accepted Attached=true/Attached"]);
+    }
+
+    #[test]
+    fn policies_that_are_not_accepted() {
+        for (spec, ancestor, reason, field) in [
+            (
+                "targetRefs: [{kind: Gateway, name: g}], timeout: {request: soon}",
+                "Gateway g",
+                reason::INVALID,
+                "spec.timeout.request",
+            ),
+            (
+                "targetRefs: [{kind: Gateway, name: gone}]",
+                "Gateway gone",
+                reason::TARGET_NOT_FOUND,
+                "spec.targetRefs[0]",
+            ),
+            (
+                "targetRefs: [{kind: Gateway, name: g, sectionName: nope}]",
+                "Gateway g#nope",
+                reason::TARGET_NOT_FOUND,
+                "spec.targetRefs[0]",
+            ),
+            (
+                "targetRefs: [{kind: HTTPRoute, name: gone}]",
+                "HTTPRoute gone",
+                reason::TARGET_NOT_FOUND,
+                "spec.targetRefs[0]",
+            ),
+        ] {
+            let (lines, problems) = status(&[("a/p", spec)], "a/p");
+            assert_eq!(
+                lines,
+                [format!("{ancestor}: Accepted=false/{reason} Attached=false/{reason}")],
+                "{spec}"
+            );
+            assert_eq!(problems, [field], "{spec}");
+        }
+    }
+
+    #[test]
+    fn policies_without_an_ancestor_have_no_status() {
+        for spec in ["", "targetSelectors: [{kind: Gateway, matchLabels: {app: x}}]"] {
+            assert_eq!(status(&[("a/p", spec)], "a/p"), (vec![], vec![]), "{spec:?}");
+        }
+        assert_eq!(status(&[], "a/gone"), (vec![], vec![]));
+    }
+
+    #[test]
+    fn targets_in_other_namespaces_need_a_grant() {
+        let spec = "targetRefs: [{kind: Gateway, name: g, namespace: a}], timeout: {request: 1s}";
+        let (lines, problems) = status(&[("b/p", spec)], "b/p");
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].contains("Accepted=false"), "{lines:?}");
+        assert_eq!(problems, ["spec.targetRefs[0]"]);
+    }
+
+    /// Gateway API: at most sixteen ancestors.
+    #[test]
+    fn the_status_is_bounded() {
+        let targets: Vec<String> = (0..20).map(|i| format!("{{kind: Gateway, name: gone-{i}}}")).collect();
+        let (lines, problems) = status(&[("a/p", &format!("targetRefs: [{}]", targets.join(", ")))], "a/p");
+        assert_eq!((lines.len(), problems.len()), (MAX_ANCESTORS, 20));
+    }
+}
