@@ -380,13 +380,10 @@ mod tests {
 
     const HTTP: Place = Place { protocol: Protocol::Http, port: 80 };
 
-    fn cluster(name: &str) -> Option<ClusterId> {
-        let backend = BackendObject::Service(named(name), 80);
-        Some(ClusterId { backend, upstream: Upstream::Http1 })
-    }
-
     fn share(weight: u32, name: &str) -> Share {
-        Share { weight, cluster: cluster(name), filters: Arc::default() }
+        let backend = BackendObject::Service(named(name), 80);
+        let cluster = ClusterId { backend, upstream: Upstream::Http1 };
+        Share { weight, cluster: Some(cluster), filters: Arc::default() }
     }
 
     fn filtered(weight: u32, name: &str, filters: Filters) -> Share {
@@ -646,7 +643,7 @@ mod tests {
                     "{case}"
                 );
             } else {
-                assert_eq!(on_any, [route.clone()], "{case}");
+                assert_eq!(on_any, std::slice::from_ref(&route), "{case}");
             }
         }
     }
@@ -654,6 +651,7 @@ mod tests {
     #[test]
     fn paths_and_codes_of_redirects() {
         use redirect_action::PathRewriteSpecifier::{PathRedirect, PrefixRewrite};
+        use redirect_action::RedirectResponseCode as Code;
         let redirect = |prefix: &str, redirect: Redirect| {
             let mut with = Rule::default();
             with.filters.redirect = Some(redirect);
@@ -676,7 +674,6 @@ mod tests {
             panic!("a plain rewrite of /a/b would leave //b")
         };
         assert_eq!(rewrite.substitution, "/");
-        use redirect_action::RedirectResponseCode as Code;
         for (status, code) in [
             (301, Code::MovedPermanently),
             (302, Code::Found),
