@@ -31,7 +31,7 @@ pub(crate) fn slice(i: usize, revision: usize) -> Object {
              [{{addresses: [10.{}.{}.{}]}}, {{addresses: [10.200.0.1]}}]}}",
             i / 250,
             i % 250,
-            revision % 249 + 1
+            if revision == 0 { 1 } else { 2 + revision % 249 }
         ),
     )
 }
