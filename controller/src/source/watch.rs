@@ -130,10 +130,11 @@ impl Watcher {
                     heard.writing |= news == News::Writing;
                     heard.files.insert(file);
                 }
-                // A link or directory, or an entry that one may go through. Other files are none of our business.
+                // A link or directory that is there, or one that is gone. Other names are none of our business:
+                // editors make and remove a few for every save.
                 _ => {
-                    heard.anything |=
-                        news == News::Entry && (path.is_symlink() || path.is_dir() || !path.exists());
+                    let gone = self.given.contains_key(path) && !path.exists();
+                    heard.anything |= news == News::Entry && (path.is_symlink() || path.is_dir() || gone);
                 }
             }
         }
