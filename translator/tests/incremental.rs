@@ -125,11 +125,36 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
     ),
     (Kind::DirectResponse, "a", "dr", &["spec: {statusCode: 418, body: tea}", "spec: {statusCode: 99}"]),
     (Kind::Secret, "b", "cert", &["{}", "type: kubernetes.io/tls"]),
+    (Kind::Secret, "a", "cert", &[CERTIFICATES, "{}"]),
 ];
+
+/// Stands for the data of a Secret of the golden `gateway-https`; the variant says which.
+const CERTIFICATES: &str = "certificates";
+
+fn certificate(variant: usize) -> &'static str {
+    static DATA: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
+    let all = DATA.get_or_init(|| {
+        let golden = include_str!("golden/gateway-https/input.yaml");
+        let secrets = objects::load(golden).into_iter().filter_map(|object| match object {
+            Object::Secret(secret) => secret.data.clone(),
+            _ => None,
+        });
+        secrets
+            .map(|data| {
+                let text = |name: &str| String::from_utf8(data[name].0.clone()).expect("PEM is text");
+                format!("stringData: {{tls.crt: {:?}, tls.key: {:?}}}", text("tls.crt"), text("tls.key"))
+            })
+            .collect()
+    });
+    &all[variant % all.len()]
+}
 
 fn object(slot: usize, variant: usize) -> Object {
     let (kind, namespace, name, variants) = SLOTS[slot];
-    let content = variants[variant % variants.len()];
+    let content = match variants[variant % variants.len()] {
+        CERTIFICATES => certificate(variant / variants.len()),
+        content => content,
+    };
     let (metadata, body) =
         match content.strip_prefix("labels: ").map(|rest| rest.split_once("; ").unwrap_or((rest, ""))) {
             Some((labels, body)) => (format!(", labels: {labels}"), body),
@@ -218,34 +243,64 @@ impl Mirror {
     }
 }
 
+/// Applies `steps` to `world` (the variant that each slot holds) and compares after each translation.
+fn check(mut world: BTreeMap<usize, usize>, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut incremental = Translator::new(Options::default());
+    for (slot, variant) in &world {
+        incremental.apply(Change::Upsert(object(*slot, *variant)));
+    }
+    let mut mirror = Mirror::default();
+    for step in steps {
+        match step {
+            Step::Set(slot, variant) => {
+                world.insert(slot, variant);
+                incremental.apply(Change::Upsert(object(slot, variant)));
+                continue;
+            }
+            Step::Delete(slot) => {
+                world.remove(&slot);
+                let (kind, namespace, name, _) = SLOTS[slot];
+                incremental.apply(Change::Delete(ObjectKey::new(kind, namespace, name)));
+                continue;
+            }
+            Step::Translate => mirror.take(incremental.translate()),
+        }
+        let scratch = objects::translated(world.iter().map(|(slot, variant)| object(*slot, *variant)));
+        prop_assert_eq!(&Mirror::of(&incremental), &Mirror::of(&scratch));
+        prop_assert_eq!(&mirror, &Mirror::of(&scratch));
+        prop_assert_eq!(incremental.problems(), scratch.problems());
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn incremental_equals_from_scratch(steps in prop::collection::vec(step(), 1..60)) {
-        let mut world: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut incremental = Translator::new(Options::default());
-        let mut mirror = Mirror::default();
-        for step in steps {
-            match step {
-                Step::Set(slot, variant) => {
-                    world.insert(slot, variant);
-                    incremental.apply(Change::Upsert(object(slot, variant)));
-                    continue;
-                }
-                Step::Delete(slot) => {
-                    world.remove(&slot);
-                    let (kind, namespace, name, _) = SLOTS[slot];
-                    incremental.apply(Change::Delete(ObjectKey::new(kind, namespace, name)));
-                    continue;
-                }
-                Step::Translate => mirror.take(incremental.translate()),
-            }
-            let scratch = objects::translated(world.iter().map(|(slot, variant)| object(*slot, *variant)));
-            prop_assert_eq!(&Mirror::of(&incremental), &Mirror::of(&scratch));
-            prop_assert_eq!(&mirror, &Mirror::of(&scratch));
-            prop_assert_eq!(incremental.problems(), scratch.problems());
-        }
+        check(BTreeMap::new(), steps)?;
+    }
+
+    /// The same from a world in which most things exist and each single change is translated: what a unit forgets
+    /// to note shows only where it has something to say, and nothing else makes it run.
+    #[test]
+    fn incremental_equals_from_scratch_one_by_one(
+        variants in prop::collection::vec(0_usize..8, SLOTS.len()),
+        changes in prop::collection::vec((0..SLOTS.len(), prop::option::weighted(0.8, 0_usize..8)), 1..12),
+    ) {
+        // Without the GatewayClass nothing would be served.
+        let world = variants.into_iter().enumerate().map(|(slot, variant)| match SLOTS[slot].0 {
+            Kind::GatewayClass => (slot, 0),
+            _ => (slot, variant),
+        });
+        let steps = changes.into_iter().flat_map(|(slot, variant)| {
+            let change = match variant {
+                Some(variant) => Step::Set(slot, variant),
+                None => Step::Delete(slot),
+            };
+            [change, Step::Translate]
+        });
+        check(world.collect(), [Step::Translate].into_iter().chain(steps).collect())?;
     }
 }
 
