@@ -158,6 +158,10 @@ fn compact(number: usize) -> u32 {
     u32::try_from(number).expect("fewer than four billion units")
 }
 
+/// The name of an object that makes its readers panic, so that a test can see what a defect costs.
+#[cfg(test)]
+pub(crate) const PANICS: &str = "makes-its-readers-panic";
+
 /// The world as one unit sees it; remembers what was asked.
 pub(crate) struct Reader<'a> {
     store: &'a Store,
@@ -189,13 +193,15 @@ impl<'a> Reader<'a> {
 
     /// One object by name.
     pub(crate) fn get<T: Stored>(&self, namespace: &str, name: &str) -> Option<&'a Arc<T>> {
+        #[cfg(test)]
+        assert_ne!(name, PANICS, "a defect, for a test");
         let dependency = Dependency::Object(ObjectKey::new(T::KIND, namespace, name));
         self.note(&dependency);
         let Dependency::Object(key) = dependency else { return None };
         self.store.object(&key).and_then(T::of)
     }
 
-    /// True if the object exists, whatever its kind.
+    /// The labels of an object, whatever its kind; `None` if it does not exist.
     pub(crate) fn labels(&self, key: &ObjectKey) -> Option<BTreeMap<String, String>> {
         self.note(&Dependency::Object(key.clone()));
         self.store.object(key).map(|object| object.metadata().labels.clone().unwrap_or_default())
@@ -244,7 +250,7 @@ impl<'a> Reader<'a> {
         namespace: &str,
     ) -> Vec<(NamespacedName, BTreeMap<String, String>)> {
         self.note(&Dependency::Objects(kind, namespace.to_owned()));
-        let names = self.store.names(kind).filter(|name| name.namespace == namespace);
+        let names = self.store.names(kind, namespace);
         names
             .filter_map(|name| {
                 let object = self.store.object(&ObjectKey::new(kind, namespace, &name.name))?;
@@ -256,8 +262,8 @@ impl<'a> Reader<'a> {
     /// All objects of one kind in `namespace`, ordered by name.
     pub(crate) fn all_in<T: Stored + 'a>(&self, namespace: &str) -> Vec<&'a Arc<T>> {
         self.note(&Dependency::Objects(T::KIND, namespace.to_owned()));
-        let names = self.store.names(T::KIND).filter(|name| name.namespace == namespace);
-        names.filter_map(|name| self.store.get::<T>(namespace, &name.name)).collect()
+        let names: Vec<_> = self.store.names(T::KIND, namespace).collect();
+        names.into_iter().filter_map(|name| self.get::<T>(namespace, &name.name)).collect()
     }
 
     /// True if `policy` may be on `target`: it is in the same namespace, or a ReferenceGrant allows it.
@@ -481,8 +487,11 @@ pub(crate) mod tests {
                 question(&reader);
                 let noted = reader.into_reads();
                 let touched = world.store.apply(change);
-                assert!(
+                // Names and labels are the same after the second step.
+                let asked_of_names_only = *name == "objects_in" && step == 1;
+                assert_eq!(
                     touched.iter().any(|dependency| noted.contains(&dependency.id())),
+                    !asked_of_names_only,
                     "{name}, step {step}: touched {touched:?}"
                 );
             }

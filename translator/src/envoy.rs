@@ -36,13 +36,12 @@ pub(crate) fn bool_value(value: bool) -> Option<BoolValue> {
     Some(BoolValue { value })
 }
 
+/// Durations beyond a century are cut to it: Envoy refuses some that protobuf can hold.
 #[expect(clippy::unnecessary_wraps, reason = "fits the field")]
-/// Durations beyond the range of protobuf are cut to it (315 billion seconds).
 pub(crate) fn duration(value: Duration) -> Option<PbDuration> {
-    Some(PbDuration {
-        seconds: i64::try_from(value.as_secs()).unwrap_or(315_576_000_000),
-        nanos: i32::try_from(value.subsec_nanos()).unwrap_or(0),
-    })
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    let value = value.min(CENTURY);
+    Some(PbDuration { seconds: value.as_secs().cast_signed(), nanos: value.subsec_nanos().cast_signed() })
 }
 
 /// "Ask the ADS stream that this message came by."

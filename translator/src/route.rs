@@ -7,6 +7,7 @@ pub(crate) mod filters;
 pub(crate) mod headers;
 pub(crate) mod matches;
 pub(crate) mod order;
+mod re2;
 pub(crate) mod retry;
 mod rule;
 

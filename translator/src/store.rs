@@ -43,14 +43,17 @@ impl Store {
             Change::Upsert(object) => (object.key(), Some(object)),
             Change::Delete(key) => (key, None),
         };
-        let mut touched =
-            vec![Dependency::Object(key.clone()), Dependency::Objects(key.kind, key.namespace.clone())];
+        let mut touched = vec![Dependency::Object(key.clone())];
         let old = match object {
             Some(ref object) => self.objects.insert(key.clone(), object.clone()),
             None => self.objects.remove(&key),
         };
         if old.is_none() && object.is_none() {
             return Vec::new();
+        }
+        let labels = |object: &Object| object.metadata().labels.clone().unwrap_or_default();
+        if old.as_ref().map(labels) != object.as_ref().map(labels) {
+            touched.push(Dependency::Objects(key.kind, key.namespace.clone()));
         }
         let name = key.namespaced_name();
         match object {
@@ -144,9 +147,16 @@ impl Store {
         self.objects.get(key)
     }
 
-    /// The names of all objects of a kind, in order.
-    pub(crate) fn names(&self, kind: Kind) -> impl Iterator<Item = &NamespacedName> {
-        self.by_kind.get(&kind).into_iter().flatten()
+    /// The names of all objects of a kind in a namespace, in order.
+    pub(crate) fn names<'a>(
+        &'a self,
+        kind: Kind,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = &'a NamespacedName> {
+        let names = self.by_kind.get(&kind).into_iter();
+        names
+            .flat_map(move |names| names.range(NamespacedName::new(namespace, "")..))
+            .take_while(move |name| name.namespace == namespace)
     }
 
     /// The EndpointSlices of a Service, ordered by name.
@@ -233,10 +243,10 @@ mod tests {
             [Dependency::Object(key.clone()), Dependency::Objects(Kind::Service, "a".into())]
         );
         assert!(store.object(&key).is_some());
-        assert_eq!(store.names(Kind::Service).collect::<Vec<_>>(), [&named("a/s")]);
+        assert_eq!(store.names(Kind::Service, "a").collect::<Vec<_>>(), [&named("a/s")]);
         assert_eq!(store.apply(Change::Delete(key.clone())).len(), 2);
         assert!(store.object(&key).is_none());
-        assert_eq!(store.names(Kind::Service).count(), 0);
+        assert_eq!(store.names(Kind::Service, "a").count(), 0);
     }
 
     #[test]
@@ -247,9 +257,9 @@ mod tests {
             store.apply(Change::Upsert(object(Kind::Secret, name, "data: {}")));
         }
         store.apply(Change::Delete(ObjectKey::new(Kind::Secret, "a", "x")));
-        let names = |kind| store.names(kind).map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(names(Kind::Service), ["a/x", "a/z", "b/x"]);
-        assert_eq!(names(Kind::Secret), ["a/z", "b/x"]);
+        let names = |kind| store.names(kind, "a").map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(names(Kind::Service), ["a/x", "a/z"]);
+        assert_eq!(names(Kind::Secret), ["a/z"]);
     }
 
     #[test]

@@ -130,24 +130,35 @@ impl Translator {
     pub fn translate(&mut self) -> Update {
         while let Some(unit) = self.dirty.pop_first() {
             self.runs += 1;
-            match &unit {
-                Unit::GatewayClass(name) => self.run_class(&unit, name),
-                Unit::Gateway(name) => self.run_gateway(&unit, name),
-                Unit::Route(key) => self.run_route(&unit, key),
-                Unit::Cluster(id) => self.run_cluster(&unit, id),
-                Unit::Endpoints(id) => self.run_endpoints(&unit, id),
-                Unit::Extension(key) => self.run_extension(&unit, key),
-                Unit::Policy(name) => self.run_policy(&unit, name),
+            // The pure part of a unit is caught in `run`; this is for the rest.
+            let result = catch_unwind(AssertUnwindSafe(|| self.run_unit(&unit)));
+            if result.is_err() {
+                self.report_defect(&unit);
             }
         }
         for (gateway, scope) in std::mem::take(&mut self.dirty_scopes) {
-            self.build_scope(&gateway, &scope);
+            let result = catch_unwind(AssertUnwindSafe(|| self.build_scope(&gateway, &scope)));
+            if result.is_err() {
+                self.report_defect(&Unit::Gateway(gateway));
+            }
         }
         for gateway in std::mem::take(&mut self.changed.attached) {
             let status = self.gateways.get(&gateway).map(|state| Status::Gateway(state.status()));
             self.set_status(ObjectKey::new(Kind::Gateway, &gateway.namespace, &gateway.name), status);
         }
         self.take_update()
+    }
+
+    fn run_unit(&mut self, unit: &Unit) {
+        match unit {
+            Unit::GatewayClass(name) => self.run_class(unit, name),
+            Unit::Gateway(name) => self.run_gateway(unit, name),
+            Unit::Route(key) => self.run_route(unit, key),
+            Unit::Cluster(id) => self.run_cluster(unit, id),
+            Unit::Endpoints(id) => self.run_endpoints(unit, id),
+            Unit::Extension(key) => self.run_extension(unit, key),
+            Unit::Policy(name) => self.run_policy(unit, name),
+        }
     }
 
     /// The Gateways of ours.
@@ -212,18 +223,22 @@ impl Translator {
         match result {
             Ok(output) => Some(output),
             Err(_) => {
-                tracing::error!(?unit, "translation panicked; the last good output stays");
-                let mut problems = Problems::default();
-                problems.error(
-                    &unit.object(),
-                    "",
-                    "translating the object failed by a defect of Postern; its last good configuration stays",
-                    "report it with the object",
-                );
-                self.set_problems(unit, problems);
+                self.report_defect(unit);
                 None
             }
         }
+    }
+
+    fn report_defect(&mut self, unit: &Unit) {
+        tracing::error!(?unit, "translation panicked; the last good output stays");
+        let mut problems = Problems::default();
+        problems.error(
+            &unit.object(),
+            "",
+            "translating the object failed by a defect of Postern; its last good configuration stays",
+            "report it with the object",
+        );
+        self.set_problems(unit, problems);
     }
 
     fn set_problems(&mut self, unit: &Unit, problems: Problems) {
@@ -556,5 +571,64 @@ impl Translator {
             }
             None => self.remove_resource(gateway, (ResourceType::ScopedRouteConfiguration, id.name())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dependency::PANICS;
+    use crate::object::Object;
+
+    fn apply(translator: &mut Translator, kind: Kind, json: serde_json::Value) {
+        translator.apply(Change::Upsert(Object::deserialize(kind, json).unwrap()));
+    }
+
+    fn route(translator: &mut Translator, name: &str, backend: &str) {
+        let json = serde_json::json!({
+            "metadata": { "name": name, "namespace": "a" },
+            "spec": {
+                "parentRefs": [{ "name": "g" }],
+                "hostnames": [format!("{name}.example.com")],
+                "rules": [{ "backendRefs": [{ "name": backend, "port": 80 }] }],
+            },
+        });
+        apply(translator, Kind::HttpRoute, json);
+    }
+
+    #[test]
+    fn a_panic_in_one_unit_costs_only_its_own_news() {
+        let mut translator = Translator::new(Options::default());
+        let class = serde_json::json!({ "metadata": { "name": "c" }, "spec": { "controllerName": crate::CONTROLLER_NAME } });
+        apply(&mut translator, Kind::GatewayClass, class);
+        let gateway = serde_json::json!({
+            "metadata": { "name": "g", "namespace": "a" },
+            "spec": { "gatewayClassName": "c", "listeners": [{ "name": "http", "port": 80, "protocol": "HTTP" }] },
+        });
+        apply(&mut translator, Kind::Gateway, gateway);
+        route(&mut translator, "one", "service");
+        route(&mut translator, "two", "service");
+        translator.translate();
+        let scope = |translator: &Translator, name: &str| {
+            let gateway = NamespacedName::new("a", "g");
+            translator.resources(&gateway).find(|r| r.name == name).map(|r| r.version.clone())
+        };
+        let before = scope(&translator, "80/one.example.com");
+        assert!(before.is_some());
+
+        route(&mut translator, "one", PANICS);
+        route(&mut translator, "three", "service");
+        translator.translate();
+        assert_eq!(scope(&translator, "80/one.example.com"), before, "the last good output stays");
+        assert!(scope(&translator, "80/three.example.com").is_some(), "the rest goes on");
+        let defects = translator.problems().iter().filter(|p| p.message.contains("defect")).count();
+        assert_eq!(defects, 1);
+
+        route(&mut translator, "one", "other");
+        translator.translate();
+        assert!(
+            translator.problems().iter().all(|p| !p.message.contains("defect")),
+            "the next change heals it"
+        );
     }
 }

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Service;
 use postern_api::gateway_api::{BackendRef, BackendTlsPolicy, reason};
 use postern_api::kgateway::Backend;
 
+use super::service::{self};
 use super::{BackendObject, ClusterId, Upstream, static_backend};
 use crate::dependency::Reader;
 use crate::grants::{self, Reference};
@@ -127,7 +128,7 @@ fn service(reader: &Reader<'_>, name: NamespacedName, port: Option<u16>) -> Resu
         ));
     }
     let ports = spec.and_then(|s| s.ports.as_deref()).unwrap_or_default();
-    let Some(found) = ports.iter().find(|p| p.port == i32::from(port)) else {
+    let Some(found) = ports.iter().find(|p| service::serves(p, port)) else {
         let known: Vec<String> = ports.iter().map(|p| p.port.to_string()).collect();
         return Err(unresolved(
             reason::BACKEND_NOT_FOUND,
@@ -269,7 +270,6 @@ mod tests {
 
     /// One port number may serve UDP and TCP; HTTP goes over TCP.
     #[test]
-    #[ignore = "the protocol of the port is not looked at"]
     fn the_tcp_port_of_a_number_is_meant() {
         let ports =
             "spec: {ports: [{name: dns, port: 53, protocol: UDP}, {name: h2, port: 53, appProtocol: grpc}]}";

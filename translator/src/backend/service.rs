@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::config::core::v3::{HealthStatus, Locality};
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint,
 };
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::ClusterId;
@@ -37,7 +37,7 @@ pub(crate) fn endpoints(
     let mut problems = Problems::default();
     let port_name = reader.get::<Service>(&service.namespace, &service.name).and_then(|service| {
         let ports = service.spec.as_ref()?.ports.as_ref()?;
-        ports.iter().find(|p| p.port == i32::from(port)).map(|p| p.name.clone().unwrap_or_default())
+        ports.iter().find(|p| serves(p, port)).map(|p| p.name.clone().unwrap_or_default())
     });
     let mut found: BTreeMap<(String, u16), (State, String)> = BTreeMap::new();
     let mut slices = 0;
@@ -61,6 +61,11 @@ pub(crate) fn endpoints(
     }
     let message = assignment(cluster.name(), found);
     (Resource::new(ResourceType::ClusterLoadAssignment, cluster.name(), &message), problems)
+}
+
+/// True if this is the TCP port with that number; a Service may have a UDP port of the same number.
+pub(crate) fn serves(found: &ServicePort, port: u16) -> bool {
+    found.port == i32::from(port) && found.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")
 }
 
 /// Adds the usable endpoints of one slice; returns how many ports had the right name.

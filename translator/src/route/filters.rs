@@ -278,7 +278,7 @@ fn path_change(spec: &HttpPathModifier, prefix_only: bool) -> Result<PathChange,
         let value = value.ok_or_else(|| {
             Fault::new(field, "it is missing", format!("add it, or change the type {}", spec.type_))
         })?;
-        if value.contains(['?', '#']) || value.contains(char::is_whitespace) {
+        if value.contains(['?', '#']) || value.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(Fault::new(field, format!("{value:?} is not a path"), "leave out ?, # and blanks"));
         }
         Ok(value.clone())

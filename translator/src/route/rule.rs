@@ -35,6 +35,8 @@ pub(crate) struct CompleteRule {
     pub(crate) rule: Rule,
 }
 
+/// The limit of the API (`BackendRef.weight`).
+const MAX_WEIGHT: u32 = 1_000_000;
 const DURATION_REMEDY: &str = "use a Gateway API duration such as 500ms, 10s or 1m30s (GEP-2257)";
 
 /// Reads one rule; what is wrong goes to `problems` and into the rule itself.
@@ -97,6 +99,15 @@ pub(crate) fn parse(
                 None
             }
         };
+        if reference.weight() > MAX_WEIGHT {
+            let fault = Fault::new(
+                format!("{field}.weight"),
+                format!("{} is too much", reference.weight()),
+                format!("use 0 to {MAX_WEIGHT}"),
+            );
+            refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
+            continue;
+        }
         match filters::parse(reader, route, &reference.filters, prefix_only) {
             Ok(filters) if !filters.policies.is_empty() => {
                 let fault = Fault::new(
