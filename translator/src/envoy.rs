@@ -39,7 +39,7 @@ pub(crate) fn bool_value(value: bool) -> Option<BoolValue> {
 /// Durations beyond a century are cut to it: Envoy refuses some that protobuf can hold.
 #[expect(clippy::unnecessary_wraps, reason = "fits the field")]
 pub(crate) fn duration(value: Duration) -> Option<PbDuration> {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    const CENTURY: Duration = Duration::from_hours(100 * 365 * 24);
     let value = value.min(CENTURY);
     Some(PbDuration { seconds: value.as_secs().cast_signed(), nanos: value.subsec_nanos().cast_signed() })
 }
