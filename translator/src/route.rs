@@ -8,6 +8,7 @@ pub(crate) mod headers;
 pub(crate) mod matches;
 pub(crate) mod order;
 mod re2;
+mod redirect;
 pub(crate) mod retry;
 mod rule;
 
@@ -240,7 +241,7 @@ fn serve(
             let envoy_name = parsed.envoy_name(&name, index, *match_index);
             let routes = action::routes(&rule.rule, matching, place, &envoy_name);
             for (host, own) in &hosts {
-                let routes = routes.iter().flat_map(|route| action::on_host(route, host, place));
+                let routes = routes.iter().flat_map(|route| redirect::on_host(route, host, place));
                 for (part, route) in routes.enumerate() {
                     let order = RouteOrder {
                         hostname: own.clone(),

@@ -316,3 +316,30 @@ fn one_endpoint_change_runs_one_unit() {
         update.gateways.values().flat_map(|g| &g.changes).map(|c| c.name.as_str()).collect();
     assert_eq!(changes, ["a/s1:80"]);
 }
+
+/// Two routes change places between two backends: for a moment nobody names either cluster, but nothing comes of it.
+#[test]
+fn what_comes_back_in_the_same_batch_has_not_changed() {
+    let service = |name: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: a}}, spec: {{ports: [{{port: 80}}]}}}}"
+        )
+    };
+    let route = |name: &str, service: &str| {
+        let yaml = format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: {name}, namespace: a}}, spec: \
+             {{parentRefs: [{{name: one}}], hostnames: [{name}.x.org], rules: [{{backendRefs: [{{name: {service}, port: \
+             80}}]}}]}}}}"
+        );
+        objects::load(&yaml).remove(0)
+    };
+    let mut world = vec![object(0, 0), object(2, 0), route("r1", "s1"), route("r2", "s2")];
+    world.extend(["s1", "s2"].map(|name| objects::load(&service(name)).remove(0)));
+    let mut translator = objects::translated(world);
+    translator.apply(Change::Upsert(route("r1", "s2")));
+    translator.apply(Change::Upsert(route("r2", "s1")));
+    let update = translator.translate();
+    let changes: Vec<&str> =
+        update.gateways.values().flat_map(|g| &g.changes).map(|c| c.name.as_str()).collect();
+    assert_eq!(changes, ["80/r1.x.org", "80/r2.x.org"]);
+}
