@@ -70,7 +70,8 @@ pub struct Translator {
 /// Names of what changed; the contents are looked up at the end.
 #[derive(Debug, Default)]
 struct Changed {
-    resources: BTreeMap<NamespacedName, BTreeSet<(ResourceType, String)>>,
+    /// With the version from before the first touch: what comes back unchanged has not changed.
+    resources: BTreeMap<NamespacedName, BTreeMap<(ResourceType, String), Option<String>>>,
     attached: BTreeSet<NamespacedName>,
     statuses: BTreeSet<ObjectKey>,
     removed: BTreeSet<NamespacedName>,
@@ -194,14 +195,12 @@ impl Translator {
         let mut update = Update::default();
         for (name, touched) in seen.resources {
             let Some(state) = self.gateways.get(&name) else { continue };
-            let changes = touched
-                .into_iter()
-                .map(|at| ResourceChange {
-                    resource: state.resources.get(&at).cloned(),
-                    resource_type: at.0,
-                    name: at.1,
-                })
-                .collect();
+            let changes = touched.into_iter().filter_map(|(at, before)| {
+                let resource = state.resources.get(&at).cloned();
+                let unchanged = resource.as_ref().map(|r| &r.version) == before.as_ref();
+                (!unchanged).then_some(ResourceChange { resource_type: at.0, name: at.1, resource })
+            });
+            let changes = changes.collect();
             update.gateways.insert(name, GatewayUpdate { changes });
         }
         update.removed_gateways =
@@ -271,14 +270,15 @@ impl Translator {
         if state.resources.get(&at).is_some_and(|old| old.version == resource.version) {
             return;
         }
-        state.resources.insert(at.clone(), resource);
-        self.changed.resources.entry(gateway.clone()).or_default().insert(at);
+        let before = state.resources.insert(at.clone(), resource).map(|old| old.version.clone());
+        self.changed.resources.entry(gateway.clone()).or_default().entry(at).or_insert(before);
     }
 
     fn remove_resource(&mut self, gateway: &NamespacedName, at: (ResourceType, String)) {
         let Some(state) = self.gateways.get_mut(gateway) else { return };
-        if state.resources.remove(&at).is_some() {
-            self.changed.resources.entry(gateway.clone()).or_default().insert(at);
+        if let Some(old) = state.resources.remove(&at) {
+            let before = Some(old.version.clone());
+            self.changed.resources.entry(gateway.clone()).or_default().entry(at).or_insert(before);
         }
     }
 

@@ -319,7 +319,6 @@ fn one_endpoint_change_runs_one_unit() {
 
 /// Two routes change places between two backends: for a moment nobody names either cluster, but nothing comes of it.
 #[test]
-#[ignore = "a cluster that was gone for a moment is listed still"]
 fn what_comes_back_in_the_same_batch_has_not_changed() {
     let service = |name: &str| {
         format!(
