@@ -67,6 +67,10 @@ pub struct Source {
     objects: BTreeMap<ObjectKey, Held>,
     /// How many objects live in each namespace.
     namespaces: BTreeMap<String, usize>,
+    /// What is wrong with each file that has something wrong, so that a change of one file costs one file.
+    findings: BTreeMap<Arc<PathBuf>, Vec<Diagnostic>>,
+    /// The objects that are defined more than once.
+    repeated: BTreeSet<ObjectKey>,
     patient: bool,
 }
 
@@ -79,6 +83,8 @@ impl Source {
             definitions: BTreeMap::new(),
             objects: BTreeMap::new(),
             namespaces: BTreeMap::new(),
+            findings: BTreeMap::new(),
+            repeated: BTreeSet::new(),
             patient: false,
         }
     }
@@ -182,11 +188,24 @@ impl Source {
                             self.definitions.remove(key);
                         }
                     }
+                    if self.definitions.get(key).is_some_and(|paths| paths.len() > 1) {
+                        self.repeated.insert(key.clone());
+                    } else {
+                        self.repeated.remove(key);
+                    }
                 }
                 touched.extend(outcome.touched);
             }
+            let mut findings = Vec::new();
+            file.diagnostics(path, &mut findings);
+            if findings.is_empty() {
+                self.findings.remove(path);
+            } else {
+                self.findings.insert(path.clone(), findings);
+            }
             if file.is_gone() {
                 self.files.remove(path);
+                self.findings.remove(path);
             }
         }
         self.patient = true;
@@ -263,11 +282,9 @@ impl Source {
 
     /// Everything that is wrong with the files themselves, by place.
     pub fn diagnostics(&self) -> Vec<Diagnostic> {
-        let mut out = Vec::new();
-        for (path, file) in &self.files {
-            file.diagnostics(path, &mut out);
-        }
-        for (key, paths) in self.definitions.iter().filter(|(_, paths)| paths.len() > 1) {
+        let mut out: Vec<Diagnostic> = self.findings.values().flatten().cloned().collect();
+        for key in &self.repeated {
+            let Some(paths) = self.definitions.get(key) else { continue };
             let first = self.locate(key, "metadata.name").map(|l| l.to_string()).unwrap_or_default();
             for path in paths.iter().skip(1) {
                 let (line, column) = self
