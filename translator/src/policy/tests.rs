@@ -1,0 +1,155 @@
+use super::*;
+use crate::dependency::tests::object;
+use crate::object::Object;
+
+fn read(name: &str, spec: &str) -> Policy {
+    match object(Kind::TrafficPolicy, name, &format!("spec: {{{spec}}}")) {
+        Object::TrafficPolicy(policy) => Policy::parse(&policy),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn faults(spec: &str) -> Vec<String> {
+    read("a/p", spec).faults.into_iter().map(|fault| fault.field).collect()
+}
+
+/// The schema of this project on the left, that of kgateway v2.1 on the right.
+#[test]
+fn both_dialects_meet_in_one_form() {
+    for (ours, other) in [
+        ("timeout: {request: 3s, idle: 1m}", "timeouts: {request: 3s, streamIdle: 1m}"),
+        ("timeout: {request: 1.5s}", "timeouts: {request: 1500ms}"),
+        (
+            "retries: {attempts: 2, retryOn: 'gateway-error,503', perTryTimeout: 1s}",
+            "retry: {attempts: 2, retryOn: [gateway-error], statusCodes: [503], perTryTimeout: 1s}",
+        ),
+        (
+            "requestHeaderModifier: {set: [{name: a, value: b}]}",
+            "headerModifiers: {request: {set: [{name: a, value: b}]}}",
+        ),
+        ("responseHeaderModifier: {remove: [a]}", "headerModifiers: {response: {remove: [a]}}"),
+        (
+            "cors: {allowOrigins: ['https://a.b'], maxAge: 60s}",
+            "cors: {allowOrigins: ['https://a.b'], maxAge: 60}",
+        ),
+    ] {
+        let (ours, other) = (read("a/p", ours), read("a/p", other));
+        assert!(ours.is_valid() && other.is_valid(), "{:?} {:?}", ours.faults, other.faults);
+        assert_eq!(ours.fields, other.fields);
+        assert_ne!(ours.fields, Fields::default());
+    }
+}
+
+#[test]
+fn both_dialects_at_once_are_a_fault() {
+    let headers = "{set: [{name: a, value: b}]}";
+    for (spec, field) in [
+        ("timeout: {request: 3s}, timeouts: {request: 3s}".to_owned(), "spec.timeouts"),
+        ("timeout: {request: 3s}, timeouts: {streamIdle: 3s}".to_owned(), "spec.timeouts"),
+        ("retries: {attempts: 1}, retry: {retryOn: [5xx]}".to_owned(), "spec.retry"),
+        (
+            format!("requestHeaderModifier: {headers}, headerModifiers: {{request: {headers}}}"),
+            "spec.headerModifiers.request",
+        ),
+        (
+            format!("responseHeaderModifier: {headers}, headerModifiers: {{response: {headers}}}"),
+            "spec.headerModifiers.response",
+        ),
+    ] {
+        assert_eq!(faults(&spec), [field], "{spec}");
+    }
+    let apart = format!("requestHeaderModifier: {headers}, headerModifiers: {{response: {headers}}}");
+    assert_eq!(faults(&apart), [""; 0]);
+}
+
+#[test]
+fn what_is_wrong_names_its_field() {
+    for (spec, fields) in [
+        ("timeout: {request: soon, idle: later}", vec!["spec.timeout.request", "spec.timeout.idle"]),
+        ("timeouts: {streamIdle: -1s}", vec!["spec.timeouts.streamIdle"]),
+        ("retries: {retryOn: sometimes}", vec!["spec.retries.retryOn"]),
+        ("retry: {statusCodes: [200]}", vec!["spec.retry.statusCodes[0]"]),
+        ("requestHeaderModifier: {remove: ['a b']}", vec!["spec.requestHeaderModifier.remove[0]"]),
+        ("headerModifiers: {response: {remove: ['a b']}}", vec!["spec.headerModifiers.response.remove[0]"]),
+        ("cors: {allowOrigins: [x]}", vec!["spec.cors.allowOrigins[0]"]),
+        ("timeout: {request: 1s}, retries: {perTryTimeout: 1s}", vec!["spec.retries.perTryTimeout"]),
+        ("timeout: {request: 0s}, retries: {perTryTimeout: 1s}", vec![]),
+        ("targetRefs: [{kind: Service, name: s, group: ''}]", vec!["spec.targetRefs[0].kind"]),
+        (
+            "targetSelectors: [{kind: HTTPRoute, matchLabels: {a: b}, sectionName: n}]",
+            vec!["spec.targetSelectors[0].sectionName"],
+        ),
+        (
+            "targetSelectors: [{kind: Pod, group: '', matchLabels: {a: b}}]",
+            vec!["spec.targetSelectors[0].kind"],
+        ),
+        ("extProc: {extensionRef: {name: x}}", vec!["spec.extProc"]),
+        ("rateLimit: {extensionRef: {name: x}}", vec!["spec.rateLimit"]),
+        ("autoHostRewrite: true", vec!["spec.autoHostRewrite"]),
+        ("autoHostRewrite: false", vec![]),
+        ("", vec![]),
+    ] {
+        assert_eq!(faults(spec), fields, "{spec}");
+    }
+}
+
+#[test]
+fn targets_are_in_the_namespace_of_the_policy_unless_they_say_otherwise() {
+    let policy = read(
+        "a/p",
+        "targetRefs: [{kind: HTTPRoute, name: r, sectionName: n}, {kind: Gateway, name: g, namespace: b, group: \
+         gateway.networking.k8s.io}]",
+    );
+    let targets: Vec<String> = policy.targets.iter().map(|t| t.object.to_string()).collect();
+    assert_eq!(targets, ["HTTPRoute a/r section n", "Gateway b/g"]);
+}
+
+#[test]
+fn selectors_select_by_all_their_labels() {
+    let policy = read("a/p", "targetSelectors: [{kind: HTTPRoute, matchLabels: {app: x, tier: y}}]");
+    let labels = |labels: &[(&str, &str)]| -> BTreeMap<String, String> {
+        labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    };
+    assert!(policy.selects(Kind::HttpRoute, &labels(&[("app", "x"), ("tier", "y"), ("more", "z")])));
+    assert!(!policy.selects(Kind::HttpRoute, &labels(&[("app", "x")])));
+    assert!(!policy.selects(Kind::HttpRoute, &labels(&[("app", "x"), ("tier", "z")])));
+    assert!(!policy.selects(Kind::Gateway, &labels(&[("app", "x"), ("tier", "y")])));
+}
+
+/// The first policy that sets a field wins it; the others keep theirs.
+#[test]
+fn fields_are_merged_one_by_one() {
+    let policies = [
+        Arc::new(read("a/rule", "timeout: {request: 1s}, cors: {disable: {}}")),
+        Arc::new(read("a/broken", "timeout: {idle: soon}, retries: {attempts: 9}")),
+        Arc::new(read("a/route", "timeout: {request: 2s, idle: 2s}")),
+        Arc::new(read(
+            "a/gateway",
+            "timeout: {idle: 3s}, retries: {attempts: 3}, cors: {allowOrigins: ['*']}",
+        )),
+    ];
+    let effective = merge(&policies);
+    let fields = effective.fields;
+    assert_eq!(fields.request_timeout, Some(Duration::from_secs(1)));
+    assert_eq!(fields.idle_timeout, Some(Duration::from_secs(2)));
+    assert_eq!(fields.retry, policies[3].fields.retry);
+    assert_eq!(fields.cors, policies[0].fields.cors, "switched off for the rule");
+    assert_ne!(fields.cors, None);
+    assert_eq!(effective.blocked, None, "a broken timeout opens nothing");
+    assert_eq!(merge([]), Effective::default());
+}
+
+/// A policy that protects and is not valid closes what it protects, on whichever level it stands.
+#[test]
+fn a_protecting_policy_that_is_not_valid_blocks() {
+    let timeout = Arc::new(read("a/1", "timeout: {request: 1s}"));
+    let auth = Arc::new(read("a/2", "extAuth: {extensionRef: {name: gone}}, timeout: {request: 2s}"));
+    assert!(auth.protects && !auth.is_valid());
+    for order in [[&timeout, &auth], [&auth, &timeout]] {
+        let effective = merge(order);
+        assert_eq!(effective.fields.request_timeout, Some(Duration::from_secs(1)));
+        assert!(effective.blocked.unwrap().contains("a/2"));
+    }
+    let off = read("a/3", "extAuth: {disable: {}}");
+    assert!(!off.protects);
+}
