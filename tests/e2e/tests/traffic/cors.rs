@@ -187,3 +187,25 @@ async fn a_preflight_reaches_a_rule_that_matches_only_get() {
     let call = world.call("example.org", "/header-only").method("OPTIONS");
     world.expect(call, Want::Status(404)).await;
 }
+
+/// Envoy chooses the filters of a request by its first look-up, which finds nothing for wildcard hosts and for hosts in
+/// upper case. Filters have to work there all the same.
+#[tokio::test]
+async fn cors_holds_on_every_kind_of_host() {
+    let mut world = World::with_backends(&["v1"]).await;
+    let hostnames = "hostnames: [exact.example.org, '*.wild.example.org']";
+    world.apply(&http_route("cors", &format!("{hostnames}{ROUTE}"))).await;
+    let call = world.call("exact.example.org", "/plain");
+    world.expect(call, Want::Backend("v1")).await;
+    for host in ["exact.example.org", "EXACT.example.org", "a.wild.example.org", "A.B.Wild.example.org"] {
+        for path in ["/exact/x", "/get-only"] {
+            let asked = "https://www.foo.com";
+            let call = world.call(host, path).method("OPTIONS");
+            let call = call.header("origin", asked).header("access-control-request-method", "GET");
+            let answer = call.send().await.unwrap();
+            assert_eq!(origin(&answer).as_deref(), Some(asked), "preflight of {host}{path}");
+            let answer = world.call(host, path).header("origin", asked).send().await.unwrap();
+            assert_eq!((answer.status, origin(&answer).as_deref()), (200, Some(asked)), "{host}{path}");
+        }
+    }
+}

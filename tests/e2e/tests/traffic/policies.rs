@@ -276,3 +276,37 @@ headerModifiers: {{response: {{set: [{{name: x-level, value: dialect}}]}}}}
         .await;
     levels(&mut world, [Some("dialect"); 4]).await;
 }
+
+#[tokio::test]
+async fn a_policy_inline_is_the_most_specific() {
+    let mut world = World::with_backends(&["v1"]).await;
+    world
+        .apply(&http_route(
+            "r",
+            "
+rules:
+- name: named
+  matches: [{path: {value: /inline}}]
+  filters:
+  - type: ExtensionRef
+    extensionRef: {group: gateway.kgateway.dev, kind: TrafficPolicy, name: inline}
+  backendRefs: [{name: v1, port: 8080}]
+- matches: [{path: {value: /other}}]
+  backendRefs: [{name: v1, port: 8080}]
+",
+        ))
+        .await;
+    world.apply(&traffic_policy("rule", &marks(TO_RULE, "rule"))).await;
+    // Until the policy exists the rule cannot be carried out, and says so.
+    let call = world.call("example.org", "/inline");
+    world.expect(call, Want::Status(500)).await;
+    world.assert_status("HTTPRoute/r", &["Accepted=True *", "PartiallyInvalid=True *"]);
+
+    world.apply(&traffic_policy("inline", &marks("", "inline"))).await;
+    let call = world.call("example.org", "/inline");
+    world
+        .expect_that(call, "the inline policy", |it| it.header("x-level").as_deref() == Some("inline"))
+        .await;
+    let other = world.call("example.org", "/other").send().await.unwrap();
+    assert_eq!((other.status, other.header("x-level")), (200, None));
+}
