@@ -197,7 +197,13 @@ impl Reader<'_> {
             let listened = serde_ignored::Deserializer::new(tracked, &mut listen);
             Object::deserialize(kind, listened)
         };
+        // Types without their own members for these two are read by kind, not by what the object says.
+        ignored.retain(|field| field != "apiVersion" && field != "kind");
+        // As the API server validates: an object with a field that nobody knows is not what its author thinks it is.
+        // Kubernetes' own kinds may have newer fields than this version has heard of; those do no harm.
+        let strict = !matches!(kind.group(), "" | "discovery.k8s.io");
         match result {
+            Ok(_) if strict && !ignored.is_empty() => self.out.broken.push(key),
             Ok(object) => {
                 let mut hasher = DefaultHasher::new();
                 value.hash(&mut hasher);
@@ -220,12 +226,9 @@ impl Reader<'_> {
             }
         }
         for field in ignored {
-            // Types without their own members for these two are read by kind, not by what the object says.
-            if field == "apiVersion" || field == "kind" {
-                continue;
-            }
             let (message, remedy) = suggest::unknown_field(kind, &value, &field);
-            self.report(Level::Error, &subject, &field, message, remedy);
+            let level = if strict { Level::Error } else { Level::Warning };
+            self.report(level, &subject, &field, message, remedy);
         }
     }
 }

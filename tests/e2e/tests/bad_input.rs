@@ -144,6 +144,10 @@ async fn what_was_good_keeps_serving() {
     );
     postern.prints("route.yaml").await;
     expect(&site.call("/"), Want::Backend("v1")).await;
+    // A misspelled field: the object is not what its author means, so the one before stays too.
+    site.write("route.yaml", &rules("good", "[{backendRef: [{name: v1, port: 8080}]}]"));
+    postern.prints("`backendRef`").await;
+    expect(&site.call("/"), Want::Backend("v1")).await;
     // Other files go on being read meanwhile.
     site.write("more.yaml", &rules("more", "[{matches: [{path: {value: /more}}], filters: [{type: RequestRedirect, requestRedirect: {statusCode: 301}}]}]"));
     expect(&site.call("/more"), Want::Status(301)).await;
