@@ -7,6 +7,7 @@ pub(crate) mod status;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,7 +140,16 @@ impl Policy {
             ObjectKey::new(Kind::TrafficPolicy, &namespace, policy.metadata.name.clone().unwrap_or_default());
         let mut faults = Vec::new();
         let (targets, selectors) = targets(&policy.spec, &namespace, &mut faults);
-        let fields = fields(&policy.spec, &mut faults);
+        // A panic is a bug of ours: it costs this policy, not the caller.
+        let fields =
+            catch_unwind(AssertUnwindSafe(|| fields(&policy.spec, &mut faults))).unwrap_or_else(|_| {
+                faults.push(Fault::new(
+                    "spec",
+                    "reading it failed by a defect of Postern",
+                    "report it with the object",
+                ));
+                Fields::default()
+            });
         unsupported(&policy.spec, &mut faults);
         Self {
             key,
@@ -245,6 +255,11 @@ fn targets(
 }
 
 fn fields(spec: &TrafficPolicySpec, faults: &mut Vec<Fault>) -> Fields {
+    #[cfg(test)]
+    assert!(
+        spec.timeout.as_ref().and_then(|t| t.request.as_deref()) != Some(crate::dependency::PANICS),
+        "a defect, for a test"
+    );
     let mut both = |a: (&'static str, bool), b: (&'static str, bool)| {
         if a.1 && b.1 {
             faults.push(Fault::new(

@@ -153,3 +153,17 @@ fn a_protecting_policy_that_is_not_valid_blocks() {
     let off = read("a/3", "extAuth: {disable: {}}");
     assert!(!off.protects);
 }
+
+#[test]
+fn a_panic_costs_the_policy_and_keeps_what_it_protects_closed() {
+    let targets = "targetRefs: [{kind: HTTPRoute, name: r}]";
+    let panics = crate::dependency::PANICS;
+    let policy = read(
+        "a/p",
+        &format!("{targets}, timeout: {{request: {panics}}}, extAuth: {{extensionRef: {{name: e}}}}"),
+    );
+    assert!(!policy.is_valid());
+    assert!(policy.faults[0].message.contains("defect"), "{:?}", policy.faults);
+    assert_eq!(policy.targets.len(), 1);
+    assert!(policy.protects);
+}
