@@ -17,7 +17,7 @@ pub enum ResourceType {
     ClusterLoadAssignment,
     /// LDS, `envoy.config.listener.v3.Listener`.
     Listener,
-    /// RDS, `envoy.config.route.v3.RouteConfiguration`.
+    /// RDS, `envoy.config.route.v3.RouteConfiguration`. Today all of them travel inside scopes.
     RouteConfiguration,
     /// SRDS, `envoy.config.route.v3.ScopedRouteConfiguration`.
     ScopedRouteConfiguration,

@@ -151,14 +151,14 @@ mod tests {
     use super::*;
 
     #[derive(Deserialize)]
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "only the names of the fields are asked for")]
     struct Outer {
         #[serde(default)]
         rules: Vec<Inner>,
     }
 
     #[derive(Deserialize)]
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "only the names of the fields are asked for")]
     struct Inner {
         name: Option<String>,
         matches: Option<Vec<u32>>,

@@ -194,8 +194,12 @@ fn http_filter<M: Message + Name>(name: &str, config: M) -> HttpFilter {
 }
 
 fn connection_manager(port: u16, stat_prefix: &str) -> Filter {
-    let fallback =
-        Lua { default_source_code: Some(super::inline_string(scope::FALLBACK_LUA)), ..Lua::default() };
+    let fallback = Lua {
+        default_source_code: Some(super::inline_string(scope::FALLBACK_LUA)),
+        // The script clears the cache itself, when it has changed the scope.
+        clear_route_cache: bool_value(false),
+        ..Lua::default()
+    };
     let manager = HttpConnectionManager {
         stat_prefix: format!("{stat_prefix}.{port}"),
         route_specifier: Some(http_connection_manager::RouteSpecifier::ScopedRoutes(scoped_routes())),
