@@ -1,0 +1,1 @@
+//! `postern controller`: everything wired together, until told to stop.

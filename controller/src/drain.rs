@@ -1,0 +1,1 @@
+//! Ending a proxy without losing a request.

@@ -1,0 +1,1 @@
+//! What a running controller knows, for people to look at.

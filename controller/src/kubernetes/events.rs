@@ -1,0 +1,1 @@
+//! Kubernetes Events on the objects that people look at.

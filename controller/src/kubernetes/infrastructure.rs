@@ -1,0 +1,1 @@
+//! From the desired infrastructure of a Gateway to objects in the cluster.

@@ -1,0 +1,1 @@
+//! Statuses, written by one keyed writer.

@@ -1,0 +1,1 @@
+//! Watches: from the API server to changes for the translator.

@@ -1,0 +1,1 @@
+//! Health, metrics and the servers that show them.

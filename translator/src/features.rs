@@ -1,0 +1,1 @@
+//! The features of the conformance suite that Postern supports, in one table.

@@ -1,0 +1,1 @@
+//! What has to exist in a cluster for the proxies of a Gateway.
