@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use tokio::sync::{broadcast, watch};
 
@@ -54,6 +55,9 @@ pub enum EventKind {
         /// The proxy's words.
         error: Arc<str>,
     },
+    /// What the proxy holds changed although it acknowledged nothing: it connected and told what it has from before,
+    /// or it let go of something.
+    Resumed,
 }
 
 /// A resource that a proxy rejected and that has not changed since.
@@ -82,6 +86,11 @@ pub struct Connection {
     pub in_sync: bool,
     /// What this proxy rejected, and what has not changed since.
     pub rejections: Vec<Rejection>,
+    /// What this proxy holds: what it acknowledged, and what it said it holds when it connected. Resources that it
+    /// did not subscribe to are missing.
+    pub held: Snapshot,
+    /// When the stream was opened.
+    pub since: SystemTime,
 }
 
 /// Totals since the start of the process, over all streams.
@@ -157,6 +166,7 @@ struct Link {
     node: Arc<str>,
     stream: u64,
     peer: Peer,
+    since: SystemTime,
     bytes_sent: AtomicU64,
     progress: Mutex<Progress>,
 }
@@ -164,6 +174,7 @@ struct Link {
 #[derive(Default)]
 struct Progress {
     in_sync: bool,
+    held: Snapshot,
     rejections: BTreeMap<(ResourceType, Arc<str>), Arc<str>>,
 }
 
@@ -226,6 +237,15 @@ impl Hub {
         lock(&self.shared.links).values().map(|link| link.describe()).collect()
     }
 
+    /// The proxies of one node that are connected now, by stream.
+    pub fn connections_of(&self, node: &str) -> Vec<Connection> {
+        lock(&self.shared.links)
+            .values()
+            .filter(|link| *link.node == *node)
+            .map(|link| link.describe())
+            .collect()
+    }
+
     /// Totals since the start.
     pub fn metrics(&self) -> Metrics {
         let counters = &self.shared.counters;
@@ -267,6 +287,7 @@ impl Hub {
             node,
             stream,
             peer,
+            since: SystemTime::now(),
             bytes_sent: AtomicU64::default(),
             progress: Mutex::default(),
         });
@@ -308,6 +329,8 @@ impl Link {
                     error: Arc::clone(error),
                 })
                 .collect(),
+            held: progress.held.clone(),
+            since: self.since,
         }
     }
 }
@@ -338,11 +361,16 @@ impl Attachment {
     }
 
     /// Publishes what the protocol found out.
-    pub(crate) fn outcomes(&self, outcomes: Vec<Outcome>, in_sync: bool) {
+    pub(crate) fn outcomes(&self, outcomes: Vec<Outcome>, in_sync: bool, held: Snapshot) {
         let counters = self.hub.counters();
         let mut progress = lock(&self.link.progress);
         progress.in_sync = in_sync;
+        let resumed = outcomes.is_empty() && !progress.held.ptr_eq(&held);
+        progress.held = held;
         let mut events = Vec::new();
+        if resumed {
+            events.push(EventKind::Resumed);
+        }
         for outcome in outcomes {
             match outcome {
                 Outcome::Acked { resource_type, resources, removed } => {

@@ -34,6 +34,7 @@ pub(crate) trait Protocol: Send + 'static {
     fn on_wait_expired(&mut self, snapshot: &Snapshot) -> Vec<Self::Reply>;
     fn waiting(&self) -> Option<u64>;
     fn in_sync(&self) -> bool;
+    fn held(&self) -> Snapshot;
     fn take_outcomes(&mut self) -> Vec<Outcome>;
 }
 
@@ -205,7 +206,7 @@ impl<P: Protocol> Session<'_, P> {
                 );
             }
         }
-        self.attachment.outcomes(outcomes, self.protocol.in_sync());
+        self.attachment.outcomes(outcomes, self.protocol.in_sync(), self.protocol.held());
         for reply in replies {
             self.attachment.sent(reply.resources(), reply.bytes());
             // Back-pressure of one proxy stops here: one stream waits, and the newest snapshot waits with it.

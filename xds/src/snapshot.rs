@@ -55,6 +55,11 @@ impl Snapshot {
         Self::default()
     }
 
+    /// The snapshot of these resources, one map for each type in the order of [`ResourceType::ALL`].
+    pub(crate) fn of(maps: [ResourceMap; ResourceType::COUNT]) -> Self {
+        Self { maps }
+    }
+
     /// The snapshot after these changes. A [`Change::Set`] to the version already held changes nothing.
     #[must_use]
     pub fn apply(&self, changes: impl IntoIterator<Item = Change>) -> Self {

@@ -207,6 +207,10 @@ impl Protocol for Stream {
         self.delta.in_sync()
     }
 
+    fn held(&self) -> Snapshot {
+        self.delta.everything_held()
+    }
+
     fn take_outcomes(&mut self) -> Vec<Outcome> {
         self.delta.take_outcomes()
     }

@@ -177,6 +177,11 @@ impl Stream {
         self.channels.get(resource_type).held()
     }
 
+    /// What the proxy holds: what it acknowledged on this stream, and what it said it holds when it connected.
+    pub fn everything_held(&self) -> Snapshot {
+        Snapshot::of(ResourceType::ALL.map(|resource_type| self.held(resource_type).clone()))
+    }
+
     fn observe(&mut self, snapshot: &Snapshot) {
         if !self.rollout.latest.ptr_eq(snapshot) {
             self.rollout.observe(snapshot, &mut self.channels);
@@ -367,6 +372,10 @@ impl Protocol for Stream {
 
     fn in_sync(&self) -> bool {
         Self::in_sync(self)
+    }
+
+    fn held(&self) -> Snapshot {
+        self.everything_held()
     }
 
     fn take_outcomes(&mut self) -> Vec<Outcome> {

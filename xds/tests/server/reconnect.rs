@@ -63,3 +63,19 @@ async fn t31_a_stream_that_broke_in_the_middle_of_a_push_goes_on_where_it_was() 
     }
     assert_eq!(rest + held.len(), MANY);
 }
+
+#[tokio::test]
+async fn what_a_proxy_says_it_holds_is_known_without_an_acknowledgement() {
+    let mut server = TestServer::start(|s| s).await;
+    let clusters: Vec<_> = (0..3).map(|i| static_cluster(&format!("cluster-{i}"), 0)).collect();
+    server.hub.publish(NODE, snapshot(clusters.clone()));
+    let mut envoy = server.connect().await;
+    let held = clusters.iter().map(|c| (c.name().to_owned(), c.version().to_owned()));
+    envoy.resume(ResourceType::Cluster, held).await;
+    let resumed = server.event("the claims", |e| matches!(e.kind, EventKind::Resumed)).await;
+    let connections = server.hub.connections_of(&resumed.node);
+    let [connection] = &connections[..] else { panic!("{connections:?}") };
+    assert_eq!(connection.held.len(ResourceType::Cluster), 3);
+    assert_eq!(connection.held.get(ResourceType::Cluster, "cluster-1"), Some(&clusters[1]));
+    assert!(server.hub.connections_of("another").is_empty());
+}
