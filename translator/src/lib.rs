@@ -28,6 +28,7 @@ mod grants;
 pub mod hostname;
 mod infrastructure;
 mod object;
+mod observation;
 mod policy;
 mod problem;
 mod resource;
@@ -37,9 +38,12 @@ mod status;
 mod store;
 mod translator;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
+pub use self::infrastructure::Infrastructure;
 pub use self::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
+pub use self::observation::{ProxyReport, Rejection};
 pub use self::problem::{Problem, Severity};
 pub use self::resource::{Resource, ResourceChange, ResourceType};
 pub use self::status::{Conditions, Status};
@@ -61,6 +65,16 @@ pub struct Options {
     pub bind_gateway_addresses: bool,
     /// The file, as Envoy sees it, with the certificate authorities that the system trusts.
     pub system_ca_file: String,
+    /// A listener is programmed only when a proxy has acknowledged it, see [`Translator::observe`]; without this, as
+    /// soon as it is translated.
+    pub await_proxies: bool,
+    /// Proxies are deployed in the cluster: a Gateway has the addresses of its Service.
+    pub provision: bool,
+    /// Ports that every proxy needs for itself. Listeners on them are not accepted (`PortUnavailable`).
+    pub reserved_ports: BTreeSet<u16>,
+    /// The version of the Gateway API in the cluster, as the annotation `gateway.networking.k8s.io/bundle-version` of its
+    /// CRDs says it (`v1.7.0`); `None` where there are no CRDs.
+    pub bundle_version: Option<String>,
 }
 
 impl Default for Options {
@@ -70,6 +84,10 @@ impl Default for Options {
             listen_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             bind_gateway_addresses: false,
             system_ca_file: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
+            await_proxies: false,
+            provision: false,
+            reserved_ports: BTreeSet::new(),
+            bundle_version: None,
         }
     }
 }

@@ -147,6 +147,11 @@ impl Store {
         self.objects.get(key)
     }
 
+    /// All objects, in no particular order.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.objects.values()
+    }
+
     /// The names of all objects of a kind in a namespace, in order.
     pub(crate) fn names<'a>(
         &'a self,

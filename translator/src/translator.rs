@@ -1,5 +1,6 @@
 //! The engine: which units of translation have to run again, in which order, and what came out differently.
 
+mod rebuild;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,9 @@ use crate::dependency::{Dependencies, Dependency, Reader, Unit};
 use crate::envoy::cluster;
 use crate::envoy::scope::ScopeId;
 use crate::gateway::{self, GatewayModel};
-use crate::object::{Kind, NamespacedName, ObjectKey};
+use crate::infrastructure::Infrastructure;
+use crate::object::{Kind, NamespacedName, Object, ObjectKey};
+use crate::observation::ProxyReport;
 use crate::policy;
 use crate::problem::{Problem, Problems};
 use crate::resource::{Resource, ResourceChange, ResourceType};
@@ -35,6 +38,11 @@ pub struct Update {
     pub removed_gateways: Vec<NamespacedName>,
     /// Statuses that changed; `None` where an object has no status of ours any more.
     pub statuses: BTreeMap<ObjectKey, Option<Status>>,
+    /// What has to exist in the cluster for the proxies of a Gateway, where it changed; `None` where the Gateway is gone
+    /// or no longer ours.
+    pub infrastructure: BTreeMap<NamespacedName, Option<Arc<Infrastructure>>>,
+    /// [`Translator::references`] changed.
+    pub references_changed: bool,
 }
 
 /// The changed resources of one Gateway.
@@ -63,6 +71,10 @@ pub struct Translator {
     clusters: BTreeMap<ClusterId, ClusterState>,
     statuses: BTreeMap<ObjectKey, Status>,
     problems: BTreeMap<Unit, Problems>,
+    /// What the proxies of each Gateway last said.
+    reports: BTreeMap<NamespacedName, ProxyReport>,
+    infrastructure: BTreeMap<NamespacedName, Arc<Infrastructure>>,
+    references: BTreeSet<ObjectKey>,
     changed: Changed,
     runs: u64,
 }
@@ -75,6 +87,8 @@ struct Changed {
     attached: BTreeSet<NamespacedName>,
     statuses: BTreeSet<ObjectKey>,
     removed: BTreeSet<NamespacedName>,
+    infrastructure: BTreeSet<NamespacedName>,
+    references: bool,
 }
 
 impl Translator {
@@ -92,6 +106,9 @@ impl Translator {
             clusters: BTreeMap::new(),
             statuses: BTreeMap::new(),
             problems: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            infrastructure: BTreeMap::new(),
+            references: BTreeSet::new(),
             changed: Changed::default(),
             runs: 0,
         }
@@ -185,6 +202,35 @@ impl Translator {
         problems
     }
 
+    /// One object of the world, as it was last applied.
+    pub fn object(&self, key: &ObjectKey) -> Option<&Object> {
+        self.store.object(key)
+    }
+
+    /// All objects of the world, in no particular order.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.store.objects()
+    }
+
+    /// Every Secret and ConfigMap that something asked for by name, whether it exists or not. Others need not be
+    /// applied.
+    pub fn references(&self) -> &BTreeSet<ObjectKey> {
+        &self.references
+    }
+
+    /// Takes in what the proxies of `gateway` said; the next [`translate`](Self::translate) brings its status.
+    pub fn observe(&mut self, gateway: &NamespacedName, report: ProxyReport) {
+        if self.reports.get(gateway) != Some(&report) {
+            self.reports.insert(gateway.clone(), report);
+            self.changed.attached.insert(gateway.clone());
+        }
+    }
+
+    /// What has to exist in the cluster for the proxies of a Gateway of ours.
+    pub fn infrastructure(&self, gateway: &NamespacedName) -> Option<&Arc<Infrastructure>> {
+        self.infrastructure.get(gateway)
+    }
+
     /// How many units have run since the start; the cost of a change in units.
     pub fn units_run(&self) -> u64 {
         self.runs
@@ -209,6 +255,11 @@ impl Translator {
             let status = self.statuses.get(&key).cloned();
             update.statuses.insert(key, status);
         }
+        for name in seen.infrastructure {
+            let infrastructure = self.infrastructure.get(&name).cloned();
+            update.infrastructure.insert(name, infrastructure);
+        }
+        update.references_changed = seen.references;
         update
     }
 
