@@ -145,6 +145,11 @@ macro_rules! kinds {
                 match self { $(Self::$kind(object) => &object.metadata,)+ }
             }
 
+            /// The metadata of the object, to be changed; an object that is shared is copied first.
+            pub fn metadata_mut(&mut self) -> &mut ObjectMeta {
+                match self { $(Self::$kind(object) => &mut Arc::make_mut(object).metadata,)+ }
+            }
+
             /// Reads an object of `kind`. Objects are kept for long, so what reading left in spare capacity is
             /// given back by a copy. Unknown fields are ignored; wrap the deserializer to hear of them.
             pub fn deserialize<'de, D: Deserializer<'de>>(kind: Kind, from: D) -> Result<Self, D::Error> {
