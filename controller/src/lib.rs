@@ -24,4 +24,5 @@ pub mod source;
 pub mod spawner;
 pub mod telemetry;
 pub mod terminal;
+pub mod translation;
 pub mod verdict;

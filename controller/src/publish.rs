@@ -105,6 +105,28 @@ impl Publisher {
         self.apply(gateway, changes);
     }
 
+    /// Makes `resources` everything that `gateway` has.
+    pub fn set<'a>(
+        &mut self,
+        gateway: &NamespacedName,
+        resources: impl IntoIterator<Item = &'a Arc<postern_translator::Resource>>,
+    ) {
+        let changes: Vec<_> = resources
+            .into_iter()
+            .map(|resource| ResourceChange {
+                resource_type: resource.resource_type,
+                name: resource.name.clone(),
+                resource: Some(Arc::clone(resource)),
+            })
+            .collect();
+        self.replace(gateway, &changes);
+    }
+
+    /// The snapshot that `gateway` was last sent.
+    pub fn snapshot(&self, gateway: &NamespacedName) -> Option<&Snapshot> {
+        self.gateways.get(gateway).map(|published| &published.snapshot)
+    }
+
     /// Forgets `gateway`.
     pub fn remove(&mut self, gateway: &NamespacedName) {
         self.gateways.remove(gateway);

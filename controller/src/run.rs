@@ -187,16 +187,16 @@ impl Runner {
             self.report.report(&RunEvent::Changed {
                 files: step.files.iter().map(|path| path.display().to_string()).collect(),
                 objects: step.objects,
-                resources: step.resources,
+                resources: step.outcome.resources.values().sum(),
                 read_ms: milliseconds(step.reading),
                 translate_ms: milliseconds(step.translating),
             });
         }
-        if let Some(message) = step.panicked {
+        if let Some(message) = step.outcome.panicked {
             self.report.report(&RunEvent::Bug { message });
         }
         let (mut statuses, mut gone) = (Vec::new(), Vec::new());
-        for (key, status) in &step.statuses {
+        for (key, status) in &step.outcome.statuses {
             match status {
                 Some(status) => statuses.push(Verdict::of(key, status)),
                 None => gone.push(key.to_string()),
@@ -212,7 +212,7 @@ impl Runner {
         for finding in step.found {
             self.report.report(&RunEvent::Found(finding));
         }
-        for gateway in &step.removed {
+        for gateway in &step.outcome.removed {
             self.gateways.remove(gateway);
             self.report.report(&RunEvent::GatewayRemoved { gateway: gateway.to_string() });
         }
