@@ -26,7 +26,7 @@ pub mod features;
 mod gateway;
 mod grants;
 pub mod hostname;
-mod infrastructure;
+pub mod infrastructure;
 mod object;
 mod observation;
 mod policy;
@@ -41,7 +41,7 @@ mod translator;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-pub use self::infrastructure::Infrastructure;
+pub use self::infrastructure::{Infrastructure, infrastructure_name};
 pub use self::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
 pub use self::observation::{ProxyReport, Rejection};
 pub use self::problem::{Problem, Severity};
