@@ -2,6 +2,7 @@
 
 mod check;
 mod commands;
+mod proxy_drain;
 mod run;
 mod translate;
 
@@ -80,6 +81,9 @@ enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// What runs beside the proxies of a Gateway.
+    #[command(subcommand, hide = true)]
+    Proxy(ProxyCommand),
     /// Become PROGRAM, which ends when the parent process does.
     #[command(name = envoy::GUARD_COMMAND, hide = true)]
     ExecGuarded {
@@ -89,6 +93,15 @@ enum Command {
         #[arg(last = true, required = true)]
         program: Vec<OsString>,
     },
+}
+
+/// What to do with a proxy.
+#[derive(Debug, Subcommand)]
+enum ProxyCommand {
+    /// Take the proxy beside this program out of service, and return when it may be stopped.
+    Drain(proxy_drain::DrainArgs),
+    /// Copy this program into a directory.
+    InstallBinary(proxy_drain::InstallBinaryArgs),
 }
 
 /// Options of `run`.
@@ -231,6 +244,8 @@ pub fn main() -> ExitCode {
         Command::Crds => commands::crds(),
         Command::Echo(args) => commands::echo(args),
         Command::Completions { shell } => commands::completions(shell, &mut Cli::command()),
+        Command::Proxy(ProxyCommand::Drain(args)) => proxy_drain::drain(args),
+        Command::Proxy(ProxyCommand::InstallBinary(args)) => proxy_drain::install_binary(&args),
         Command::ExecGuarded { parent, program } => commands::exec_guarded(parent, &program),
     };
     result.unwrap_or_else(|error| fail(&error))
