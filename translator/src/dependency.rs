@@ -4,6 +4,8 @@
 //! was asked, also those answered with "there is none". When something changes, exactly the units that
 //! asked about it run again. See `docs/adr/0003-incremental-translation.md` for why this is not `salsa`.
 
+mod references;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
@@ -14,6 +16,7 @@ use postern_api::gateway_api::ReferenceGrant;
 use slab::Slab;
 use xxhash_rust::xxh3::Xxh3Default;
 
+pub(crate) use self::references::References;
 use crate::backend::{BackendObject, ClusterId};
 use crate::gateway::GatewayModel;
 use crate::grants::{self, Reference};
@@ -168,6 +171,7 @@ pub(crate) struct Reader<'a> {
     gateways: &'a BTreeMap<NamespacedName, Arc<GatewayModel>>,
     routes: &'a BTreeMap<ObjectKey, RouteShares>,
     reads: RefCell<Vec<DependencyId>>,
+    references: RefCell<Vec<ObjectKey>>,
 }
 
 impl<'a> Reader<'a> {
@@ -176,18 +180,26 @@ impl<'a> Reader<'a> {
         gateways: &'a BTreeMap<NamespacedName, Arc<GatewayModel>>,
         routes: &'a BTreeMap<ObjectKey, RouteShares>,
     ) -> Self {
-        Self { store, gateways, routes, reads: RefCell::default() }
+        Self { store, gateways, routes, reads: RefCell::default(), references: RefCell::default() }
     }
 
-    /// What has been read, sorted and without duplicates.
-    pub(crate) fn into_reads(self) -> Vec<DependencyId> {
+    /// What has been read, and which Secrets and ConfigMaps by name; sorted and without duplicates.
+    pub(crate) fn into_reads(self) -> (Vec<DependencyId>, Vec<ObjectKey>) {
         let mut reads = self.reads.into_inner();
         reads.sort_unstable();
         reads.dedup();
-        reads
+        let mut references = self.references.into_inner();
+        references.sort_unstable();
+        references.dedup();
+        (reads, references)
     }
 
     fn note(&self, dependency: &Dependency) {
+        if let Dependency::Object(key) = dependency
+            && matches!(key.kind, Kind::Secret | Kind::ConfigMap)
+        {
+            self.references.borrow_mut().push(key.clone());
+        }
         self.reads.borrow_mut().push(dependency.id());
     }
 

@@ -245,6 +245,35 @@ impl Object {
     }
 }
 
+/// The kinds whose specification bears `metadata.generation` and whose status is not read: whoever writes statuses
+/// hears of each of them again.
+macro_rules! same_spec {
+    ($a:expr, $b:expr; $($kind:ident)+) => {
+        match ($a, $b) {
+            $((Object::$kind(a), Object::$kind(b)) => a.spec == b.spec,)+
+            _ => false,
+        }
+    };
+}
+
+impl Object {
+    /// True if translation cannot tell the two apart: they differ in status, managed fields and resource version at most.
+    /// A recreated object is another one. The specifications are compared as well as their generations, because in a file
+    /// somebody may change the one without the other.
+    pub(crate) fn is_same_but_status(&self, other: &Self) -> bool {
+        let (a, b) = (self.metadata(), other.metadata());
+        a.generation == b.generation
+            && a.uid == b.uid
+            && a.creation_timestamp == b.creation_timestamp
+            && a.deletion_timestamp == b.deletion_timestamp
+            && a.labels == b.labels
+            && a.annotations == b.annotations
+            && same_spec!(self, other; GatewayClass Gateway ListenerSet HttpRoute GrpcRoute TlsRoute TcpRoute UdpRoute
+                ReferenceGrant BackendTlsPolicy XBackend XBackendTrafficPolicy XTelemetryPolicy TrafficPolicy Backend
+                DirectResponse GatewayExtension GatewayParameters HttpListenerPolicy AiBackend)
+    }
+}
+
 /// Creation order, then namespace and name: the order in which the Gateway API breaks ties.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Age {

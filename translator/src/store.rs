@@ -48,8 +48,10 @@ impl Store {
             Some(ref object) => self.objects.insert(key.clone(), object.clone()),
             None => self.objects.remove(&key),
         };
-        if old.is_none() && object.is_none() {
-            return Vec::new();
+        match (&old, &object) {
+            (None, None) => return Vec::new(),
+            (Some(old), Some(new)) if old.is_same_but_status(new) => return Vec::new(),
+            _ => {}
         }
         let labels = |object: &Object| object.metadata().labels.clone().unwrap_or_default();
         if old.as_ref().map(labels) != object.as_ref().map(labels) {
@@ -216,116 +218,4 @@ fn service_of(slice: &EndpointSlice) -> Option<NamespacedName> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dependency::tests::{named, object};
-
-    fn slice(name: &str, service: &str) -> Object {
-        let text = format!(
-            "{{metadata: {{namespace: a, name: {name}, labels: {{{SERVICE_NAME_LABEL}: {service}}}}}, addressType: IPv4, \
-             endpoints: []}}"
-        );
-        Object::deserialize(Kind::EndpointSlice, serde_yaml::Deserializer::from_str(&text)).unwrap()
-    }
-
-    fn slices(store: &Store, service: &str) -> Vec<String> {
-        store.endpoint_slices(&named(service)).map(|s| s.metadata.name.clone().unwrap()).collect()
-    }
-
-    fn on(kind: Kind, name: &str, section: Option<&str>) -> Target {
-        Target::new(kind, &named(name), section)
-    }
-
-    #[test]
-    fn an_object_is_there_from_upsert_to_delete() {
-        let mut store = Store::default();
-        let service = object(Kind::Service, "a/s", "spec: {}");
-        let key = service.key();
-        assert!(store.apply(Change::Delete(key.clone())).is_empty(), "nothing was there");
-        let touched = store.apply(Change::Upsert(service));
-        assert_eq!(
-            touched,
-            [Dependency::Object(key.clone()), Dependency::Objects(Kind::Service, "a".into())]
-        );
-        assert!(store.object(&key).is_some());
-        assert_eq!(store.names(Kind::Service, "a").collect::<Vec<_>>(), [&named("a/s")]);
-        assert_eq!(store.apply(Change::Delete(key.clone())).len(), 2);
-        assert!(store.object(&key).is_none());
-        assert_eq!(store.names(Kind::Service, "a").count(), 0);
-    }
-
-    #[test]
-    fn names_are_kept_apart_by_kind_and_ordered() {
-        let mut store = Store::default();
-        for name in ["b/x", "a/z", "a/x"] {
-            store.apply(Change::Upsert(object(Kind::Service, name, "spec: {}")));
-            store.apply(Change::Upsert(object(Kind::Secret, name, "data: {}")));
-        }
-        store.apply(Change::Delete(ObjectKey::new(Kind::Secret, "a", "x")));
-        let names = |kind| store.names(kind, "a").map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(names(Kind::Service), ["a/x", "a/z"]);
-        assert_eq!(names(Kind::Secret), ["a/z"]);
-    }
-
-    #[test]
-    fn a_slice_that_moves_touches_both_services() {
-        let mut store = Store::default();
-        store.apply(Change::Upsert(slice("2", "one")));
-        store.apply(Change::Upsert(slice("1", "one")));
-        assert_eq!(slices(&store, "a/one"), ["1", "2"]);
-        let touched = store.apply(Change::Upsert(slice("2", "two")));
-        for service in ["a/one", "a/two"] {
-            assert!(touched.contains(&Dependency::EndpointSlices(named(service))), "{service}: {touched:?}");
-        }
-        assert_eq!(slices(&store, "a/one"), ["1"]);
-        assert_eq!(slices(&store, "a/two"), ["2"]);
-        let touched = store.apply(Change::Delete(slice("2", "").key()));
-        assert!(touched.contains(&Dependency::EndpointSlices(named("a/two"))));
-        assert_eq!(slices(&store, "a/two"), [""; 0]);
-    }
-
-    #[test]
-    fn a_slice_without_a_service_is_nobodys() {
-        let mut store = Store::default();
-        let touched = store.apply(Change::Upsert(object(
-            Kind::EndpointSlice,
-            "a/s-1",
-            "addressType: IPv4, endpoints: []",
-        )));
-        assert!(!touched.iter().any(|d| matches!(d, Dependency::EndpointSlices(_))), "{touched:?}");
-    }
-
-    #[test]
-    fn a_policy_that_moves_touches_old_and_new_targets() {
-        let mut store = Store::default();
-        let policy =
-            |rest: &str| Change::Upsert(object(Kind::TrafficPolicy, "a/p", &format!("spec: {{{rest}}}")));
-        store.apply(policy("targetRefs: [{kind: HTTPRoute, name: r, sectionName: n}]"));
-        let rule = on(Kind::HttpRoute, "a/r", Some("n"));
-        assert_eq!(store.policies_on(&rule).count(), 1);
-        assert_eq!(store.policies_on(&on(Kind::HttpRoute, "a/r", None)).count(), 0);
-        let touched = store.apply(policy("targetSelectors: [{kind: Gateway, matchLabels: {app: x}}]"));
-        let selectors = Dependency::Selectors(Kind::Gateway, "a".into());
-        assert!(touched.contains(&Dependency::PoliciesOn(rule.clone())) && touched.contains(&selectors));
-        assert_eq!(store.policies_on(&rule).count(), 0);
-        assert_eq!(store.policies_selecting(Kind::Gateway, "a").count(), 1);
-        assert_eq!(store.policies_selecting(Kind::Gateway, "b").count(), 0);
-        let touched = store.apply(Change::Delete(ObjectKey::new(Kind::TrafficPolicy, "a", "p")));
-        assert!(touched.contains(&selectors));
-        assert_eq!(store.policies_selecting(Kind::Gateway, "a").count(), 0);
-        assert!(store.policy(&named("a/p")).is_none());
-    }
-
-    #[test]
-    fn grants_are_found_by_the_namespace_they_are_in() {
-        let mut store = Store::default();
-        let grant = |name: &str| object(Kind::ReferenceGrant, name, "spec: {from: [], to: []}");
-        for name in ["b/2", "b/1", "c/3"] {
-            let touched = store.apply(Change::Upsert(grant(name)));
-            assert!(touched.contains(&Dependency::Grants(named(name).namespace)));
-        }
-        store.apply(Change::Delete(grant("b/2").key()));
-        let found: Vec<_> = store.grants("b").map(|g| g.metadata.name.clone().unwrap()).collect();
-        assert_eq!(found, ["1"]);
-    }
-}
+mod tests;

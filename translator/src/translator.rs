@@ -14,7 +14,7 @@ use postern_api::kgateway::Backend;
 use self::state::{ClusterState, GatewayState};
 use crate::Options;
 use crate::backend::{BackendObject, ClusterId, service, static_backend};
-use crate::dependency::{Dependencies, Dependency, Reader, Unit};
+use crate::dependency::{Dependencies, Dependency, Reader, References, Unit};
 use crate::envoy::cluster;
 use crate::envoy::scope::ScopeId;
 use crate::gateway::{self, GatewayModel};
@@ -74,7 +74,7 @@ pub struct Translator {
     /// What the proxies of each Gateway last said.
     reports: BTreeMap<NamespacedName, ProxyReport>,
     infrastructure: BTreeMap<NamespacedName, Arc<Infrastructure>>,
-    references: BTreeSet<ObjectKey>,
+    references: References,
     changed: Changed,
     runs: u64,
 }
@@ -88,7 +88,6 @@ struct Changed {
     statuses: BTreeSet<ObjectKey>,
     removed: BTreeSet<NamespacedName>,
     infrastructure: BTreeSet<NamespacedName>,
-    references: bool,
 }
 
 impl Translator {
@@ -108,7 +107,7 @@ impl Translator {
             problems: BTreeMap::new(),
             reports: BTreeMap::new(),
             infrastructure: BTreeMap::new(),
-            references: BTreeSet::new(),
+            references: References::default(),
             changed: Changed::default(),
             runs: 0,
         }
@@ -215,7 +214,7 @@ impl Translator {
     /// Every Secret and ConfigMap that something asked for by name, whether it exists or not. Others need not be
     /// applied.
     pub fn references(&self) -> &BTreeSet<ObjectKey> {
-        &self.references
+        self.references.all()
     }
 
     /// Takes in what the proxies of `gateway` said; the next [`translate`](Self::translate) brings its status.
@@ -259,7 +258,7 @@ impl Translator {
             let infrastructure = self.infrastructure.get(&name).cloned();
             update.infrastructure.insert(name, infrastructure);
         }
-        update.references_changed = seen.references;
+        update.references_changed = self.references.take_changed();
         update
     }
 
@@ -268,11 +267,15 @@ impl Translator {
     fn run<T>(&mut self, unit: &Unit, body: impl FnOnce(&Reader<'_>, &Options) -> T) -> Option<T> {
         let reader = Reader::new(&self.store, &self.models, &self.routes);
         let result = catch_unwind(AssertUnwindSafe(|| body(&reader, &self.options)));
-        let reads = reader.into_reads();
+        let (reads, references) = reader.into_reads();
         self.dependencies.record(unit, reads);
         match result {
-            Ok(output) => Some(output),
+            Ok(output) => {
+                self.references.record(unit, &references);
+                Some(output)
+            }
             Err(_) => {
+                self.references.extend(unit, references);
                 self.report_defect(unit);
                 None
             }
@@ -312,6 +315,7 @@ impl Translator {
 
     fn forget(&mut self, unit: &Unit) {
         self.dependencies.remove(unit);
+        self.references.record(unit, &[]);
         self.problems.remove(unit);
     }
 

@@ -11,10 +11,17 @@ use serde_json::Value;
 const REGENERATE: &str = "regenerate it: cargo run -p postern-translator --example strip-descriptor -- \
                           <envoy-types>/src/generated/types.bin translator/src/descriptor.bin";
 
+/// This platform; what other platforms need may never have been downloaded.
+fn host() -> String {
+    let output = Command::new("rustc").arg("-vV").output().expect("rustc runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host").to_owned()
+}
+
 /// The source folder of the `envoy-types` that this workspace is locked to.
 fn envoy_types() -> PathBuf {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+        .args(["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform", &host()])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");

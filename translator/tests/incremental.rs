@@ -3,7 +3,7 @@
 #[path = "support/objects.rs"]
 mod objects;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use postern_translator::{
@@ -250,6 +250,7 @@ fn check(mut world: BTreeMap<usize, usize>, steps: Vec<Step>) -> Result<(), Test
         incremental.apply(Change::Upsert(object(*slot, *variant)));
     }
     let mut mirror = Mirror::default();
+    let mut references = BTreeSet::new();
     for step in steps {
         match step {
             Step::Set(slot, variant) => {
@@ -263,10 +264,19 @@ fn check(mut world: BTreeMap<usize, usize>, steps: Vec<Step>) -> Result<(), Test
                 incremental.apply(Change::Delete(ObjectKey::new(kind, namespace, name)));
                 continue;
             }
-            Step::Translate => mirror.take(incremental.translate()),
+            Step::Translate => {
+                let update = incremental.translate();
+                if update.references_changed {
+                    prop_assert_ne!(&references, incremental.references(), "nothing changed");
+                    references.clone_from(incremental.references());
+                }
+                mirror.take(update);
+            }
         }
         let scratch = objects::translated(world.iter().map(|(slot, variant)| object(*slot, *variant)));
         prop_assert_eq!(&Mirror::of(&incremental), &Mirror::of(&scratch));
+        prop_assert_eq!(incremental.references(), scratch.references());
+        prop_assert_eq!(&references, scratch.references(), "a change of references was not told");
         prop_assert_eq!(&mirror, &Mirror::of(&scratch));
         prop_assert_eq!(incremental.problems(), scratch.problems());
     }

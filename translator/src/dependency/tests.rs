@@ -155,24 +155,21 @@ fn every_question_notes_what_its_answer_depends_on() {
         ),
     ];
     for (name, question, kind, key, rest) in questions {
-        let labelled = object(*kind, key, rest);
-        let labelled = if *kind == Kind::EndpointSlice {
-            let label = "metadata: {namespace: a, name: s-1, labels: {kubernetes.io/service-name: s}}";
-            let text = format!("{{{label}, {rest}}}");
+        let version = |generation: u8| {
+            let (namespace, name) = key.split_once('/').unwrap_or(("", key));
+            let text = format!(
+                "{{metadata: {{namespace: '{namespace}', name: {name}, generation: {generation}, \
+                 labels: {{kubernetes.io/service-name: s}}}}, {rest}}}"
+            );
             Object::deserialize(*kind, serde_yaml::Deserializer::from_str(&text)).unwrap()
-        } else {
-            labelled
         };
         let mut world = World::default();
-        let steps = [
-            Change::Upsert(labelled.clone()),
-            Change::Upsert(labelled.clone()),
-            Change::Delete(labelled.key()),
-        ];
+        let steps =
+            [Change::Upsert(version(1)), Change::Upsert(version(2)), Change::Delete(version(2).key())];
         for (step, change) in steps.into_iter().enumerate() {
             let reader = world.reader();
             question(&reader);
-            let noted = reader.into_reads();
+            let noted = reader.into_reads().0;
             let touched = world.store.apply(change);
             // Names and labels are the same after the second step.
             let asked_of_names_only = *name == "objects_in" && step == 1;
@@ -193,7 +190,7 @@ fn models_of_gateways_and_parents_of_routes_are_noted() {
     let key = ObjectKey::new(Kind::HttpRoute, "a", "r");
     assert!(reader.parents(&key).is_empty());
     assert_eq!(
-        reader.into_reads(),
+        reader.into_reads().0,
         reads(&[&Dependency::Listeners(named("a/g")), &Dependency::Parents(key)])
     );
 }

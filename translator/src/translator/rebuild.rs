@@ -21,7 +21,7 @@ impl Translator {
         }
         fresh.reports.clone_from(&self.reports);
         let mut update = fresh.translate();
-        update.references_changed = fresh.references != self.references;
+        update.references_changed = true;
         fresh.runs += self.runs;
         // What the receiver may know: what was remembered, and what the interrupted run was about to take away.
         let known: BTreeSet<&NamespacedName> =

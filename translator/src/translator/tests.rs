@@ -1,6 +1,6 @@
 use super::*;
 use crate::dependency::PANICS;
-use crate::object::Object;
+use crate::object::{Object, Stored};
 
 fn apply(translator: &mut Translator, kind: Kind, json: serde_json::Value) {
     translator.apply(Change::Upsert(Object::deserialize(kind, json).unwrap()));
@@ -20,9 +20,7 @@ fn route(translator: &mut Translator, name: &str, backend: &str) {
 
 #[test]
 fn a_panic_in_one_unit_costs_only_its_own_news() {
-    let mut translator = Translator::new(Options::default());
-    let class = serde_json::json!({ "metadata": { "name": "c" }, "spec": { "controllerName": crate::CONTROLLER_NAME } });
-    apply(&mut translator, Kind::GatewayClass, class);
+    let mut translator = ours();
     let gateway = serde_json::json!({
         "metadata": { "name": "g", "namespace": "a" },
         "spec": { "gatewayClassName": "c", "listeners": [{ "name": "http", "port": 80, "protocol": "HTTP" }] },
@@ -49,4 +47,96 @@ fn a_panic_in_one_unit_costs_only_its_own_news() {
     route(&mut translator, "one", "other");
     translator.translate();
     assert!(translator.problems().iter().all(|p| !p.message.contains("defect")), "the next change heals it");
+}
+
+fn gateway(translator: &mut Translator, certificate: &str) {
+    let json = serde_json::json!({
+        "metadata": { "name": "g", "namespace": "a" },
+        "spec": { "gatewayClassName": "c", "listeners": [
+            { "name": "https", "port": 443, "protocol": "HTTPS", "tls": { "certificateRefs": [{ "name": certificate }] } },
+        ] },
+    });
+    apply(translator, Kind::Gateway, json);
+}
+
+fn ours() -> Translator {
+    let mut translator = Translator::new(Options::default());
+    let class = serde_json::json!({ "metadata": { "name": "c" }, "spec": { "controllerName": crate::CONTROLLER_NAME } });
+    apply(&mut translator, Kind::GatewayClass, class);
+    translator
+}
+
+/// A watcher keeps only the Secrets that it is told of, so it must be told of those that it has not delivered yet.
+#[test]
+fn secrets_are_referred_to_before_they_exist() {
+    let mut translator = ours();
+    gateway(&mut translator, "one");
+    let update = translator.translate();
+    let one = ObjectKey::new(Kind::Secret, "a", "one");
+    assert!(update.references_changed);
+    assert_eq!(translator.references().iter().collect::<Vec<_>>(), [&one]);
+    apply(
+        &mut translator,
+        Kind::Secret,
+        serde_json::json!({ "metadata": { "name": "one", "namespace": "a" } }),
+    );
+    assert!(!translator.translate().references_changed, "that it exists changes nothing");
+    gateway(&mut translator, "two");
+    assert!(translator.translate().references_changed);
+    assert_eq!(
+        translator.references().iter().collect::<Vec<_>>(),
+        [&ObjectKey::new(Kind::Secret, "a", "two")]
+    );
+    translator.apply(Change::Delete(ObjectKey::new(Kind::Gateway, "a", "g")));
+    assert!(translator.translate().references_changed);
+    assert!(translator.references().is_empty());
+}
+
+#[test]
+fn a_status_that_comes_back_runs_nothing() {
+    let mut translator = ours();
+    route(&mut translator, "one", "service");
+    translator.translate();
+    let before = translator.units_run();
+    let mut written = HttpRoute::of(translator.object(&ObjectKey::new(Kind::HttpRoute, "a", "one")).unwrap())
+        .unwrap()
+        .as_ref()
+        .clone();
+    written.metadata.resource_version = Some("7".to_owned());
+    written.status = Some(postern_api::gateway_api::RouteStatus::default());
+    translator.apply(Change::Upsert(Object::from(written)));
+    assert_eq!(translator.translate(), Update::default());
+    assert_eq!(translator.units_run(), before);
+    let stored = translator.objects().find(|object| object.kind() == Kind::HttpRoute).unwrap();
+    assert_eq!(stored.metadata().resource_version.as_deref(), Some("7"));
+}
+
+/// What a receiver has after a rebuild is what it would have from scratch, whatever it had before.
+#[test]
+fn rebuilding_says_everything() {
+    let mut translator = ours();
+    gateway(&mut translator, "one");
+    route(&mut translator, "one", "service");
+    route(&mut translator, "two", "service");
+    let first = translator.translate();
+    assert_eq!(first.statuses.len(), 4);
+    // A run that was interrupted: its changes are not delivered.
+    translator.apply(Change::Delete(ObjectKey::new(Kind::HttpRoute, "a", "two")));
+    let _lost = translator.dirty.pop_first();
+    translator.statuses.remove(&ObjectKey::new(Kind::HttpRoute, "a", "two"));
+    translator.changed.statuses.insert(ObjectKey::new(Kind::HttpRoute, "a", "two"));
+    let update = translator.rebuild();
+    assert!(update.references_changed);
+    assert_eq!(update.statuses.get(&ObjectKey::new(Kind::HttpRoute, "a", "two")), Some(&None));
+    assert!(update.statuses[&ObjectKey::new(Kind::HttpRoute, "a", "one")].is_some());
+    let name = NamespacedName::new("a", "g");
+    let all: Vec<_> = translator.resources(&name).cloned().collect();
+    let listed: Vec<_> = update.gateways[&name].changes.iter().filter_map(|c| c.resource.clone()).collect();
+    assert_eq!(listed, all);
+    assert_eq!(translator.translate(), Update::default(), "and nothing is left to say");
+
+    translator.apply(Change::Delete(ObjectKey::new(Kind::Gateway, "a", "g")));
+    let update = translator.rebuild();
+    assert_eq!(update.removed_gateways, [name]);
+    assert!(update.gateways.is_empty());
 }
