@@ -2,6 +2,7 @@
 
 mod check;
 mod commands;
+mod controller;
 mod proxy_drain;
 mod run;
 mod translate;
@@ -15,9 +16,11 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use postern_translator::NamespacedName;
 
+use self::controller::ControllerArgs;
 use crate::bootstrap::Address;
 use crate::echo::EchoSpec;
 use crate::envoy;
+use crate::telemetry::log::{self, LogFormat};
 use crate::terminal::{Format, Paint, Style};
 
 /// A gate for Kubernetes Gateway API resources: turns them into the configuration of real Envoys.
@@ -45,17 +48,17 @@ struct Global {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "human", help_heading = "Output")]
     output: Format,
 
-    /// What to log to standard error, such as `debug` or `postern_xds=debug,warn`.
+    /// What to log to standard error, such as `debug` or `postern_xds=debug,warn`. Default: `info` for the controller,
+    /// `warn` for everything else.
     #[arg(
         long,
         global = true,
         value_name = "FILTER",
         env = "RUST_LOG",
         hide_env_values = true,
-        default_value = "warn",
         help_heading = "Output"
     )]
-    log: String,
+    log: Option<String>,
 }
 
 /// What to do.
@@ -70,6 +73,11 @@ enum Command {
     Translate(TranslateArgs),
     /// Look for mistakes in files; the exit code is 1 if there is an error.
     Check(CheckArgs),
+    /// Serve the Gateways of a Kubernetes cluster: the program that `postern install` runs there.
+    ///
+    /// Watches the cluster, runs Envoys for its Gateways, gives them their configuration, and writes statuses. Several
+    /// replicas share the work: all of them configure proxies, one of them writes.
+    Controller(ControllerArgs),
     /// Print the bootstrap configuration of an Envoy that you run yourself.
     Bootstrap(BootstrapArgs),
     /// Print the CustomResourceDefinitions of Postern's extension kinds.
@@ -233,13 +241,18 @@ fn namespaced_name(text: &str) -> Result<NamespacedName, String> {
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = start_log(&cli.global.log) {
+    let (filter, format) = match &cli.command {
+        Command::Controller(args) => ("info", args.log_format),
+        _ => ("warn", LogFormat::Brief),
+    };
+    if let Err(error) = log::start(cli.global.log.as_deref().unwrap_or(filter), format) {
         return fail(&error);
     }
     let result = match cli.command {
         Command::Run(args) => run::run(args, cli.global.output),
         Command::Translate(args) => translate::translate(&args, cli.global.output),
         Command::Check(args) => check::check(args, cli.global.output),
+        Command::Controller(args) => controller::controller(args),
         Command::Bootstrap(args) => commands::bootstrap(args, cli.global.output),
         Command::Crds => commands::crds(),
         Command::Echo(args) => commands::echo(args),
@@ -254,22 +267,6 @@ pub fn main() -> ExitCode {
 fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("{}: {error:#}", Paint::stderr().paint(Style::Bad, "error"));
     ExitCode::FAILURE
-}
-
-fn start_log(filter: &str) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .parse(filter)
-        .map_err(|error| anyhow::anyhow!("--log {filter:?}: {error}"))?;
-    let colours = Paint::stderr() != Paint::plain();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colours)
-        .without_time()
-        .with_target(false)
-        .compact()
-        .init();
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use postern_translator::{NamespacedName, Resource, ResourceType, Translator, descriptor};
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde::Serialize;
@@ -12,7 +13,7 @@ use serde_json::Value;
 pub enum ConfigError {
     /// The type is not in the descriptor set.
     #[error("the message type {0} is not known")]
-    UnknownType(&'static str),
+    UnknownType(String),
     /// The bytes are not of the type.
     #[error("{name} cannot be decoded: {source}")]
     Decode {
@@ -80,15 +81,27 @@ impl GatewayConfig {
 /// `resource` as canonical proto JSON, with nested `Any` messages expanded and members in alphabetical order. Private keys
 /// and other secret values are replaced.
 pub fn to_json(resource: &Resource) -> Result<Value, ConfigError> {
-    let name = resource.resource_type.message_name();
-    let descriptor = descriptor::pool().get_message_by_name(name).ok_or(ConfigError::UnknownType(name))?;
-    let message = DynamicMessage::decode(descriptor, resource.body.clone())
-        .map_err(|source| ConfigError::Decode { name: resource.name.clone(), source })?;
+    message_to_json(resource.resource_type.message_name(), &resource.name, resource.body.clone())
+}
+
+/// [`to_json`] for a resource that is published already.
+pub fn published_to_json(resource: &postern_xds::Resource) -> Result<Value, ConfigError> {
+    let url = resource.resource_type().type_url();
+    let message = url.rsplit_once('/').map_or(url, |(_, message)| message);
+    message_to_json(message, resource.name(), resource.body().clone())
+}
+
+fn message_to_json(message: &str, name: &str, body: Bytes) -> Result<Value, ConfigError> {
+    let descriptor = descriptor::pool()
+        .get_message_by_name(message)
+        .ok_or_else(|| ConfigError::UnknownType(message.to_owned()))?;
+    let decoded = DynamicMessage::decode(descriptor, body)
+        .map_err(|source| ConfigError::Decode { name: name.to_owned(), source })?;
     let options = SerializeOptions::new().skip_default_fields(true).stringify_64_bit_integers(true);
-    let mut value = message
+    let mut value = decoded
         .serialize_with_options(serde_json::value::Serializer, &options)
-        .map_err(|source| ConfigError::Json { name: resource.name.clone(), source })?;
-    if resource.resource_type == ResourceType::Secret {
+        .map_err(|source| ConfigError::Json { name: name.to_owned(), source })?;
+    if message == ResourceType::Secret.message_name() {
         redact(&mut value);
     }
     Ok(value)

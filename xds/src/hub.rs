@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::{broadcast, watch};
+use tonic::{Code, Status};
 
 use crate::auth::Peer;
 use crate::resource::{Resource, ResourceType};
@@ -119,6 +120,56 @@ pub struct Metrics {
     pub nacks: u64,
     /// Waits for a proxy that were given up (see [`ServerOptions::wait_timeout`](crate::ServerOptions::wait_timeout)).
     pub waits_expired: u64,
+    types: [TypeMetrics; ResourceType::COUNT],
+    refused: [u64; REASONS.len()],
+}
+
+/// Totals of one resource type since the start of the process, over all streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TypeMetrics {
+    /// Resources sent.
+    pub resources_sent: u64,
+    /// Responses acknowledged.
+    pub acks: u64,
+    /// Responses rejected, those sent again in order to find a culprit included.
+    pub nacks: u64,
+}
+
+/// The reasons to refuse a stream, by the number of the gRPC status code.
+const REASONS: [&str; 17] = [
+    "ok",
+    "cancelled",
+    "unknown",
+    "invalid_argument",
+    "deadline_exceeded",
+    "not_found",
+    "already_exists",
+    "permission_denied",
+    "resource_exhausted",
+    "failed_precondition",
+    "aborted",
+    "out_of_range",
+    "unimplemented",
+    "internal",
+    "unavailable",
+    "data_loss",
+    "unauthenticated",
+];
+
+impl Metrics {
+    /// The totals of one resource type.
+    pub fn of_type(&self, resource_type: ResourceType) -> TypeMetrics {
+        self.types[resource_type.index()]
+    }
+
+    /// The refused streams by the gRPC status code that they ended with, in snake case. The usual ones are there
+    /// although nothing was refused yet.
+    pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let usual = [Code::InvalidArgument, Code::PermissionDenied, Code::Unauthenticated];
+        let usual = usual.map(|code| REASONS[code as usize]);
+        REASONS.into_iter().zip(self.refused).filter(move |(reason, n)| *n > 0 || usual.contains(reason))
+    }
 }
 
 /// The counters behind [`Metrics`].
@@ -126,15 +177,31 @@ pub struct Metrics {
 pub(crate) struct Counters {
     pub(crate) streams_opened: AtomicU64,
     pub(crate) streams_closed: AtomicU64,
-    pub(crate) streams_refused: AtomicU64,
+    refused: [AtomicU64; REASONS.len()],
     pub(crate) streams_stalled: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) responses: AtomicU64,
-    pub(crate) resources_sent: AtomicU64,
     pub(crate) bytes_sent: AtomicU64,
-    pub(crate) acks: AtomicU64,
-    pub(crate) nacks: AtomicU64,
     pub(crate) waits_expired: AtomicU64,
+    types: [TypeCounters; ResourceType::COUNT],
+}
+
+#[derive(Default)]
+struct TypeCounters {
+    resources_sent: AtomicU64,
+    acks: AtomicU64,
+    nacks: AtomicU64,
+}
+
+impl Counters {
+    /// Counts a stream that was refused with `status`.
+    pub(crate) fn refused(&self, status: &Status) {
+        count(&self.refused[status.code() as usize], 1);
+    }
+
+    fn of_type(&self, resource_type: ResourceType) -> &TypeCounters {
+        &self.types[resource_type.index()]
+    }
 }
 
 /// Adds to a counter that nothing is ordered by.
@@ -226,6 +293,15 @@ impl Hub {
         lock(&self.shared.nodes).get(node).and_then(|entry| entry.snapshot.borrow().clone())
     }
 
+    /// The published snapshots by node.
+    pub fn snapshots(&self) -> BTreeMap<Arc<str>, Snapshot> {
+        let nodes = lock(&self.shared.nodes);
+        let published = nodes.iter().filter_map(|(node, entry)| {
+            entry.snapshot.borrow().as_ref().map(|snapshot| (Arc::clone(node), snapshot.clone()))
+        });
+        published.collect()
+    }
+
     /// Events from now on. A receiver that falls far behind loses the oldest events and is told so by
     /// [`RecvError::Lagged`](broadcast::error::RecvError::Lagged); [`Hub::connections`] tells the present.
     pub fn subscribe_events(&self) -> broadcast::Receiver<Event> {
@@ -250,18 +326,27 @@ impl Hub {
     pub fn metrics(&self) -> Metrics {
         let counters = &self.shared.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let types = counters.types.each_ref().map(|counters| TypeMetrics {
+            resources_sent: read(&counters.resources_sent),
+            acks: read(&counters.acks),
+            nacks: read(&counters.nacks),
+        });
+        let refused = counters.refused.each_ref().map(read);
+        let sum = |number: fn(&TypeMetrics) -> u64| types.iter().map(number).sum();
         Metrics {
             streams_opened: read(&counters.streams_opened),
             streams_closed: read(&counters.streams_closed),
-            streams_refused: read(&counters.streams_refused),
+            streams_refused: refused.iter().sum(),
             streams_stalled: read(&counters.streams_stalled),
             requests: read(&counters.requests),
             responses: read(&counters.responses),
-            resources_sent: read(&counters.resources_sent),
+            resources_sent: sum(|t| t.resources_sent),
             bytes_sent: read(&counters.bytes_sent),
-            acks: read(&counters.acks),
-            nacks: read(&counters.nacks),
+            acks: sum(|t| t.acks),
+            nacks: sum(|t| t.nacks),
             waits_expired: read(&counters.waits_expired),
+            types,
+            refused,
         }
     }
 
@@ -352,10 +437,12 @@ impl Attachment {
     }
 
     /// Counts a response that goes to the transport.
-    pub(crate) fn sent(&self, resources: usize, bytes: usize) {
+    pub(crate) fn sent(&self, resource_type: Option<ResourceType>, resources: usize, bytes: usize) {
         let counters = self.hub.counters();
         count(&counters.responses, 1);
-        count(&counters.resources_sent, resources as u64);
+        if let Some(resource_type) = resource_type {
+            count(&counters.of_type(resource_type).resources_sent, resources as u64);
+        }
         count(&counters.bytes_sent, bytes as u64);
         count(&self.link.bytes_sent, bytes as u64);
     }
@@ -374,7 +461,7 @@ impl Attachment {
         for outcome in outcomes {
             match outcome {
                 Outcome::Acked { resource_type, resources, removed } => {
-                    count(&counters.acks, 1);
+                    count(&counters.of_type(resource_type).acks, 1);
                     if !progress.rejections.is_empty() {
                         for name in resources.iter().map(|r| r.shared_name()).chain(&removed) {
                             progress.rejections.remove(&(resource_type, Arc::clone(name)));
@@ -386,7 +473,7 @@ impl Attachment {
                         removed: removed.into(),
                     });
                 }
-                Outcome::Rejected => count(&counters.nacks, 1),
+                Outcome::Rejected { resource_type } => count(&counters.of_type(resource_type).nacks, 1),
                 Outcome::Nacked { resource_type, names, error } => {
                     let error: Arc<str> = error.into();
                     for name in &names {

@@ -26,7 +26,7 @@ pub mod tls;
 mod wire;
 
 pub use auth::{AllowAll, Authenticator, Peer};
-pub use hub::{Connection, Event, EventKind, Hub, Metrics, Rejection};
+pub use hub::{Connection, Event, EventKind, Hub, Metrics, Rejection, TypeMetrics};
 pub use resource::{Resource, ResourceType};
 pub use server::{Server, ServerError, ServerOptions};
 pub use snapshot::{Change, Difference, Snapshot};

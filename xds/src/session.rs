@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 
 use crate::auth::{Authenticator, Peer};
 use crate::hub::{Attachment, Hub, count};
+use crate::resource::ResourceType;
 use crate::server::ServerOptions;
 use crate::snapshot::Snapshot;
 use crate::state::{Outcome, RequestError};
@@ -40,6 +41,8 @@ pub(crate) trait Protocol: Send + 'static {
 
 /// An answer on its way to the transport.
 pub(crate) trait Reply: Send + 'static {
+    /// The type of the resources, if it is one that this server knows.
+    fn resource_type(&self) -> Option<ResourceType>;
     /// How many resources it carries.
     fn resources(&self) -> usize;
     /// Its size in bytes on the wire, without frames.
@@ -102,14 +105,15 @@ async fn serve<P: Protocol>(
     let key = match authenticated {
         Ok(key) => key,
         Err(status) => {
-            count(&counters.streams_refused, 1);
+            counters.refused(&status);
             warn!(node = node_id, peer = ?peer.address, code = ?status.code(), reason = status.message(), "stream refused");
             return Err(status);
         }
     };
     let Some(attachment) = context.hub.attach(&key, peer, context.options.max_streams_per_node) else {
-        count(&counters.streams_refused, 1);
-        return Err(Status::resource_exhausted("too many streams for this node"));
+        let status = Status::resource_exhausted("too many streams for this node");
+        counters.refused(&status);
+        return Err(status);
     };
     let session = Session {
         protocol,
@@ -208,7 +212,7 @@ impl<P: Protocol> Session<'_, P> {
         }
         self.attachment.outcomes(outcomes, self.protocol.in_sync(), self.protocol.held());
         for reply in replies {
-            self.attachment.sent(reply.resources(), reply.bytes());
+            self.attachment.sent(reply.resource_type(), reply.resources(), reply.bytes());
             // Back-pressure of one proxy stops here: one stream waits, and the newest snapshot waits with it.
             match timeout(self.options.stall_timeout, self.replies.send(Ok(reply))).await {
                 Ok(Ok(())) => {}

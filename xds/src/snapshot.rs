@@ -110,6 +110,11 @@ impl Snapshot {
         diff(old.map(resource_type), new.map(resource_type))
     }
 
+    /// Whether both are known to hold the same, without a look inside: false does not mean that they differ.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.ptr_eq(other)
+    }
+
     /// Whether both are the same value in memory (a fast way to know that nothing changed).
     pub(crate) fn ptr_eq(&self, other: &Self) -> bool {
         self.maps.iter().zip(&other.maps).all(|(a, b)| same(a, b))

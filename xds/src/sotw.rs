@@ -29,6 +29,10 @@ const WILDCARD: &str = "*";
 pub struct Reply(pub DiscoveryResponse);
 
 impl session::Reply for Reply {
+    fn resource_type(&self) -> Option<ResourceType> {
+        ResourceType::from_type_url(&self.0.type_url)
+    }
+
     fn resources(&self) -> usize {
         self.0.resources.len()
     }

@@ -68,7 +68,10 @@ pub enum Outcome {
         removed: Vec<Arc<str>>,
     },
     /// The proxy rejected a response. Who is to blame is said by [`Outcome::Nacked`], now or after a search.
-    Rejected,
+    Rejected {
+        /// The type of the resources.
+        resource_type: ResourceType,
+    },
     /// The proxy rejected these resources alone. They are parked: not sent again until their content changes.
     Nacked {
         /// The type of the resources.

@@ -15,7 +15,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-use crate::resource::Resource;
+use crate::resource::{Resource, ResourceType};
 use crate::session::Reply;
 use crate::sotw;
 use crate::state::Push;
@@ -122,6 +122,10 @@ pub(crate) fn to_any(resource: &Resource) -> Any {
 }
 
 impl Reply for Push {
+    fn resource_type(&self) -> Option<ResourceType> {
+        ResourceType::from_type_url(&self.type_url)
+    }
+
     fn resources(&self) -> usize {
         self.resources.len()
     }

@@ -32,7 +32,7 @@ fn t13_a_rejected_resource_is_reported_and_not_sent_again_until_it_changes() {
     assert_eq!(
         d.stream.take_outcomes(),
         [
-            Outcome::Rejected,
+            Outcome::Rejected { resource_type: CDS },
             Outcome::Nacked { resource_type: CDS, names: vec!["a".into()], error: "no good".to_owned() }
         ]
     );

@@ -59,6 +59,8 @@ async fn t22_without_a_node_or_with_the_wrong_identity_a_stream_is_refused() {
     assert_eq!(refused(&server, &[("authorization", "b")], node("a")).await, Code::PermissionDenied);
     assert_eq!(server.hub.metrics().streams_refused, 3);
     assert_eq!(server.hub.metrics().streams_opened, 0);
+    let reasons: Vec<_> = server.hub.metrics().refused().collect();
+    assert_eq!(reasons, [("invalid_argument", 1), ("permission_denied", 1), ("unauthenticated", 1)]);
 
     let mut envoy = Envoy::open(channel(server.address).await, &[("authorization", "a")]).await;
     envoy

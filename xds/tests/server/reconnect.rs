@@ -1,11 +1,16 @@
 //! T31: what a reconnecting proxy holds is not sent again.
 
-use postern_xds::{EventKind, ResourceType};
+use postern_xds::{EventKind, ResourceType, Snapshot};
 
 use crate::client::*;
 use crate::resources::*;
 
 const MANY: usize = 1000;
+
+/// What the hub says that the only proxy holds.
+fn acknowledged(server: &TestServer) -> Snapshot {
+    server.hub.connections().pop().expect("a proxy").held
+}
 
 #[tokio::test]
 async fn t31_a_reconnect_is_counted_in_bytes() {
@@ -17,6 +22,7 @@ async fn t31_a_reconnect_is_counted_in_bytes() {
     let first = envoy.take().await;
     assert_eq!(first.resources.len(), MANY);
     server.event("the ACK", |e| matches!(e.kind, EventKind::Acked { .. })).await;
+    assert_eq!(acknowledged(&server).len(ResourceType::Cluster), MANY);
     drop(envoy);
     let sent = server.disconnected().await.bytes_sent;
 
@@ -29,6 +35,11 @@ async fn t31_a_reconnect_is_counted_in_bytes() {
     let second = envoy.take().await;
     assert_eq!(names(&second), ["cluster-7", "new"]);
     server.event("the ACK", |e| matches!(e.kind, EventKind::Acked { .. })).await;
+    let now = acknowledged(&server);
+    let wanted = server.hub.snapshot(NODE).expect("it was published");
+    assert_eq!(Snapshot::diff(&now, &wanted, ResourceType::Cluster).count(), 0, "claimed ones count as held");
+    let totals = server.hub.metrics().of_type(ResourceType::Cluster);
+    assert_eq!((totals.resources_sent, totals.acks, totals.nacks), (MANY as u64 + 2, 2, 0));
     drop(envoy);
     let sent_again = server.disconnected().await.bytes_sent;
     assert!(sent_again * 100 < sent, "{sent_again} bytes after {sent}");

@@ -85,7 +85,7 @@ impl Channel {
     }
 
     fn rejected(&mut self, batch: Batch, error: &str, outcomes: &mut Vec<Outcome>) {
-        outcomes.push(Outcome::Rejected);
+        outcomes.push(Outcome::Rejected { resource_type: self.resource_type });
         if batch.resources.is_empty() {
             // There is nothing in a removal to put right: say so and go on.
             outcomes.push(Outcome::Nacked {
