@@ -66,7 +66,7 @@ fn tidy(schema: &mut JSONSchemaProps) {
         values.retain(|value| !value.0.is_null());
     }
     // Lines of a doc comment are no lines for `kubectl explain`.
-    schema.description = schema.description.take().map(|text| text.lines().collect::<Vec<_>>().join(" "));
+    schema.description = schema.description.take().map(|text| brief(&text));
     match schema.format.as_deref() {
         Some("uint8" | "uint16" | "uint32" | "int8" | "int16") => schema.format = Some("int32".to_owned()),
         Some("uint" | "uint64") => schema.format = Some("int64".to_owned()),
@@ -93,6 +93,21 @@ fn tidy(schema: &mut JSONSchemaProps) {
     for alternatives in [&mut schema.all_of, &mut schema.any_of, &mut schema.one_of] {
         alternatives.iter_mut().flatten().for_each(tidy);
     }
+}
+
+/// The longest description. Kubernetes' own types have pages of them; a CRD may not be larger than 256 KiB, or
+/// `kubectl apply` cannot keep it in an annotation.
+const LONGEST_DESCRIPTION: usize = 240;
+
+/// The text on one line; of a long one only the first sentence.
+fn brief(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.len() <= LONGEST_DESCRIPTION {
+        return line;
+    }
+    let mut ends = line.match_indices(". ").map(|(at, _)| at + 1);
+    let end = ends.find(|end| !["e.g.", "i.e."].iter().any(|short| line[..*end].ends_with(short)));
+    line[..end.unwrap_or(line.len())].to_owned()
 }
 
 fn is_empty(value: &serde_json::Value) -> bool {

@@ -242,3 +242,81 @@ fn listener_policies_apply_to_listeners() {
         &["targetRefs: [{kind: HTTPRoute, name: a}]"],
     );
 }
+
+#[test]
+fn parameters_have_one_who_deploys() {
+    admits("GatewayParameters", &["kube: {}", "selfManaged: {}", "selfManaged: {anything: goes}"]);
+    refuses(
+        "GatewayParameters",
+        "give exactly one of kube, selfManaged",
+        &["{}", "{kube: {}, selfManaged: {}}"],
+    );
+}
+
+#[test]
+fn parameters_have_one_number_of_proxies() {
+    let autoscaler = "horizontalPodAutoscaler: {spec: {maxReplicas: 3}}";
+    admits(
+        "GatewayParameters",
+        &[
+            "kube: {deployment: {replicas: 0}}",
+            &format!("kube: {{{autoscaler}}}"),
+            &format!("kube: {{deployment: {{strategy: {{type: Recreate}}}}, {autoscaler}}}"),
+        ],
+    );
+    refuses(
+        "GatewayParameters",
+        "give deployment.replicas or horizontalPodAutoscaler, not both: the autoscaler sets the number of proxies",
+        &[&format!("kube: {{deployment: {{replicas: 2}}, {autoscaler}}}")],
+    );
+    let spec = |spec: &str| format!("kube: {{horizontalPodAutoscaler: {{spec: {{{spec}}}}}}}");
+    admits(
+        "GatewayParameters",
+        &[
+            &spec("minReplicas: 3, maxReplicas: 3, targetCPUUtilizationPercentage: 50"),
+            &spec("maxReplicas: 1, metrics: [{type: Resource}]"),
+        ],
+    );
+    refuses(
+        "GatewayParameters",
+        "minReplicas must not be more than maxReplicas: lower it, or raise maxReplicas",
+        &[&spec("minReplicas: 4, maxReplicas: 3")],
+    );
+    refuses(
+        "GatewayParameters",
+        "give metrics or targetCPUUtilizationPercentage, not both",
+        &[&spec("maxReplicas: 3, targetCPUUtilizationPercentage: 50, metrics: [{type: Resource}]")],
+    );
+    refuses(
+        "GatewayParameters",
+        "give minAvailable or maxUnavailable, not both",
+        &["kube: {podDisruptionBudget: {spec: {minAvailable: 1, maxUnavailable: 50%}}}"],
+    );
+}
+
+#[test]
+fn proxies_wake_before_they_are_killed() {
+    let pod = |pod: &str| format!("kube: {{podTemplate: {{{pod}}}}}");
+    admits(
+        "GatewayParameters",
+        &[
+            &pod("gracefulShutdown: {}"),
+            &pod("gracefulShutdown: {sleepTimeSeconds: 59}"),
+            &pod("gracefulShutdown: {enabled: false, sleepTimeSeconds: 600}"),
+            &pod(
+                "gracefulShutdown: {enabled: true, sleepTimeSeconds: 300}, terminationGracePeriodSeconds: 301",
+            ),
+        ],
+    );
+    refuses(
+        "GatewayParameters",
+        "gracefulShutdown.sleepTimeSeconds must be less than terminationGracePeriodSeconds (60 by default): shorten \
+         it, or lengthen that",
+        &[
+            &pod("gracefulShutdown: {sleepTimeSeconds: 60}"),
+            &pod(
+                "gracefulShutdown: {enabled: true, sleepTimeSeconds: 10}, terminationGracePeriodSeconds: 10",
+            ),
+        ],
+    );
+}

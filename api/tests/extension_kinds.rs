@@ -8,7 +8,8 @@ use std::time::Duration;
 use postern_api::crds::extension_crds;
 use postern_api::kgateway::{
     AiBackendSpec, BackendSpec, BackendType, CorsMaxAge, CorsOrigin, CorsOriginMatchType, DirectResponseSpec,
-    Disable, GatewayExtensionSpec, GatewayParametersSpec, HttpListenerPolicySpec, TrafficPolicySpec,
+    Disable, GatewayExtensionSpec, GatewayParametersSpec, HttpListenerPolicySpec, ServiceType,
+    TrafficPolicySpec,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -51,7 +52,9 @@ fn conforms(value: &Value, schema: &Value, path: &str) {
             for item in items {
                 conforms(item, &schema["items"], &format!("{path}[]"));
             }
-            assert!(items.len() <= usize::try_from(schema["maxItems"].as_u64().unwrap()).unwrap(), "{path}");
+            // Lists in Kubernetes' own types have no bounds.
+            let most = schema["maxItems"].as_u64().map_or(usize::MAX, |most| most.try_into().unwrap());
+            assert!(items.len() <= most, "{path}");
         }
         ("string", Value::String(text)) => {
             assert!(
@@ -252,6 +255,56 @@ fn gateway_parameters() {
     // A number is a quantity too.
     let spec = "kube: {envoyContainer: {resources: {limits: {cpu: 2}}}}";
     assert!(serde_yaml::from_str::<GatewayParametersSpec>(spec).is_ok());
+}
+
+#[test]
+fn gateway_parameters_of_kgateway_2_1() {
+    let spec: GatewayParametersSpec =
+        pass("GatewayParameters", include_str!("data/gateway-parameters-kgateway-2.1.yaml"));
+    let kube = spec.kube.unwrap();
+    assert_eq!(kube.service.unwrap().type_, Some(ServiceType::NodePort));
+    assert_eq!(kube.pod_template.unwrap().extra_volumes.len(), 6);
+    let spec: GatewayParametersSpec = pass("GatewayParameters", "{selfManaged: {}}");
+    assert!(spec.self_managed.is_some_and(|fields| fields.is_empty()));
+    // The schema of kgateway v2.1 lets anything through here.
+    let _: GatewayParametersSpec = pass("GatewayParameters", "{selfManaged: {note: {by: hand}}}");
+}
+
+#[test]
+fn gateway_parameters_of_our_own() {
+    let spec: GatewayParametersSpec = pass(
+        "GatewayParameters",
+        "
+        kube:
+          horizontalPodAutoscaler:
+            metadata: {labels: {a: b}, annotations: {c: d}}
+            spec:
+              minReplicas: 2
+              maxReplicas: 10
+              metrics:
+              - type: Resource
+                resource: {name: memory, target: {type: Utilization, averageUtilization: 70}}
+              - type: ContainerResource
+                containerResource: {name: cpu, container: envoy, target: {type: AverageValue, averageValue: 500m}}
+              - type: Pods
+                pods: {metric: {name: requests, selector: {matchLabels: {a: b}}}, target: {type: AverageValue, averageValue: '100'}}
+              behavior:
+                scaleUp: {selectPolicy: Max, policies: [{type: Pods, value: 4, periodSeconds: 15}]}
+                scaleDown: {stabilizationWindowSeconds: 300, policies: [{type: Percent, value: 10, periodSeconds: 60}]}
+          podDisruptionBudget:
+            metadata: {labels: {a: b}, annotations: {c: d}}
+            spec: {minAvailable: 50%, unhealthyPodEvictionPolicy: AlwaysAllow}
+        ",
+    );
+    assert_eq!(spec.kube.unwrap().horizontal_pod_autoscaler.unwrap().spec.metrics.len(), 3);
+    let _: GatewayParametersSpec = pass(
+        "GatewayParameters",
+        "
+        kube:
+          horizontalPodAutoscaler: {spec: {maxReplicas: 3, targetCPUUtilizationPercentage: 60}}
+          podDisruptionBudget: {spec: {maxUnavailable: 1}}
+        ",
+    );
 }
 
 #[test]

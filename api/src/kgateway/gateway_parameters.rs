@@ -1,18 +1,27 @@
 //! GatewayParameters: how the proxies of a Gateway are deployed.
 
-use std::collections::BTreeMap;
+mod autoscaling;
+mod container;
+mod not_carried_out;
+mod pod;
+mod service;
 
-use k8s_openapi::api::core::v1::Toleration;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kube::CustomResource;
+use k8s_openapi::api::apps::v1::DeploymentStrategy;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+pub use self::autoscaling::*;
+pub use self::container::*;
+pub use self::not_carried_out::*;
+pub use self::pod::*;
+pub use self::service::*;
 use super::ObjectStatus;
-use super::schema::quantities;
+use super::schema::{any_object, exactly_one, fixed_or_autoscaled};
 
 /// Desired state of a GatewayParameters.
-#[derive(Clone, CustomResource, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "gateway.kgateway.dev",
     version = "v1alpha1",
@@ -31,15 +40,22 @@ use super::schema::quantities;
 ))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = exactly_one(&[("kube", ""), ("selfManaged", "")]))]
 pub struct GatewayParametersSpec {
-    /// Deployment in Kubernetes.
+    /// Deployment in Kubernetes by Postern.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kube: Option<KubernetesParameters>,
+    /// The user runs the proxies: the Gateway gets a ConfigMap with their bootstrap and a ServiceAccount. It has no
+    /// fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub self_managed: Option<Map<String, Value>>,
 }
 
 /// Deployment in Kubernetes.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = fixed_or_autoscaled())]
 pub struct KubernetesParameters {
     /// The Deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,103 +69,47 @@ pub struct KubernetesParameters {
     /// The Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceParameters>,
+    /// The ServiceAccount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<ServiceAccountParameters>,
+    /// What the metrics port serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<StatsParameters>,
+    /// Whether the platform chooses the user id, as OpenShift does: no runAsUser by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floating_user_id: Option<bool>,
+    /// Whether pods and containers have no security context but the one given here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub omit_default_security_context: Option<bool>,
+    /// A HorizontalPodAutoscaler for the Deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub horizontal_pod_autoscaler: Option<HorizontalPodAutoscalerParameters>,
+    /// A PodDisruptionBudget for the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_disruption_budget: Option<PodDisruptionBudgetParameters>,
+    /// Not carried out: the proxies get their certificates over xDS and need no container for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sds_container: Option<SdsContainerParameters>,
+    /// Not carried out: the integration of Istio.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub istio: Option<IstioParameters>,
+    /// Not carried out: the extension for AI providers of kgateway v2.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ai_extension: Option<AiExtensionParameters>,
+    /// Not carried out: agentgateway in place of Envoy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agentgateway: Option<AgentgatewayParameters>,
 }
 
 /// The Deployment of the proxies.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentParameters {
-    /// Number of proxies. Defaults to 1.
+    /// Number of proxies. Without it the Deployment starts with 1, and whoever scales it is not fought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub replicas: Option<i32>,
-}
-
-/// The pods of the proxies.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PodTemplateParameters {
-    /// Labels added to the pods.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
-    pub extra_labels: BTreeMap<String, String>,
-    /// Annotations added to the pods.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub extra_annotations: BTreeMap<String, String>,
-    /// Labels that the nodes of the pods must have.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
-    pub node_selector: BTreeMap<String, String>,
-    /// Taints of nodes that the pods tolerate.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    pub tolerations: Vec<Toleration>,
-}
-
-/// The container of Envoy.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ContainerParameters {
-    /// Resource requests and limits.
+    /// How pods are replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceParameters>,
-    /// The image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<ImageParameters>,
-}
-
-/// Resource requests and limits of a container.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ResourceParameters {
-    /// Resources that the container is guaranteed, by name, as in cpu and memory.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "quantities")]
-    pub requests: BTreeMap<String, Quantity>,
-    /// Resources that the container may use at most, by name, as in cpu and memory.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "quantities")]
-    pub limits: BTreeMap<String, Quantity>,
-}
-
-/// The image of a container.
-#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ImageParameters {
-    /// Registry of the image, as in docker.io.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub registry: Option<String>,
-    /// Repository of the image, as in envoyproxy/envoy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub repository: Option<String>,
-    /// Tag of the image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub tag: Option<String>,
-}
-
-/// The Service in front of the proxies.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ServiceParameters {
-    /// Type of the Service. Defaults to LoadBalancer.
-    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    pub type_: Option<ServiceType>,
-    /// Annotations added to the Service.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub extra_annotations: BTreeMap<String, String>,
-}
-
-open_enum! {
-    /// Type of a Service.
-    pub enum ServiceType, default LoadBalancer {
-        /// Reachable inside of the cluster.
-        ClusterIp = "ClusterIP",
-        /// Reachable at a port of every node.
-        NodePort,
-        /// Reachable at an address of a load balancer.
-        LoadBalancer,
-    }
+    pub strategy: Option<DeploymentStrategy>,
 }

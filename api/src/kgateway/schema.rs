@@ -84,6 +84,16 @@ pub(super) fn retry_conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// An object with any fields; what they may be is checked when it is read.
+pub(super) fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+/// Objects with any fields.
+pub(super) fn any_objects(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "maxItems": 256, "items": any_object(generator) })
+}
+
 /// Quantities of resources by name, as in `cpu: 500m` or `memory: 1Gi`.
 pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -134,6 +144,42 @@ pub(super) fn exactly_one(types: &[(&str, &str)]) -> Rule {
     let given = join(types, ", ", |(field, _)| format!("has(self.{field})"));
     let fields = join(types, ", ", |(field, _)| (*field).to_owned());
     rule(format!("[{given}].filter(x, x).size() == 1"), format!("give exactly one of {fields}"))
+}
+
+/// At most one of two fields.
+pub(super) fn at_most_one(one: &str, other: &str) -> Rule {
+    rule(format!("!(has(self.{one}) && has(self.{other}))"), format!("give {one} or {other}, not both"))
+}
+
+/// One number of proxies, or an autoscaler.
+pub(super) fn fixed_or_autoscaled() -> Rule {
+    rule(
+        "!(has(self.horizontalPodAutoscaler) && has(self.deployment) && has(self.deployment.replicas))".to_owned(),
+        "give deployment.replicas or horizontalPodAutoscaler, not both: the autoscaler sets the number of proxies"
+            .to_owned(),
+    )
+}
+
+/// The bounds of an autoscaler.
+pub(super) fn min_within_max() -> Rule {
+    rule(
+        "!has(self.minReplicas) || self.minReplicas <= self.maxReplicas".to_owned(),
+        "minReplicas must not be more than maxReplicas: lower it, or raise maxReplicas".to_owned(),
+    )
+}
+
+/// Time to sleep that is over before the proxy is killed.
+pub(super) fn sleep_within_grace_period() -> Rule {
+    rule(
+        "!has(self.gracefulShutdown) || !has(self.gracefulShutdown.sleepTimeSeconds) || \
+         (has(self.gracefulShutdown.enabled) && !self.gracefulShutdown.enabled) || \
+         self.gracefulShutdown.sleepTimeSeconds < \
+         (has(self.terminationGracePeriodSeconds) ? self.terminationGracePeriodSeconds : 60)"
+            .to_owned(),
+        "gracefulShutdown.sleepTimeSeconds must be less than terminationGracePeriodSeconds (60 by default): shorten \
+         it, or lengthen that"
+            .to_owned(),
+    )
 }
 
 /// The type must be the one that the given field belongs to. Each of `types` is a field and its type.
