@@ -9,6 +9,9 @@ const GO_DURATION: &str = r"^[+]?(0|(([0-9]+([.][0-9]*)?|[.][0-9]+)(h|m|s|ms|us|
 const GO_DURATION_REMEDY: &str =
     "write a duration as numbers with units h, m, s, ms, us or ns, for example 30s, 1m30s or 1.5s";
 
+/// A quantity of Kubernetes.
+const QUANTITY: &str = r"^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
+
 /// Kinds that a policy can have as its target.
 const POLICY_TARGET_KINDS: [&str; 5] = ["Gateway", "ListenerSet", "XListenerSet", "HTTPRoute", "GRPCRoute"];
 
@@ -99,7 +102,7 @@ pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 32,
-        "additionalProperties": { "x-kubernetes-int-or-string": true },
+        "additionalProperties": { "x-kubernetes-int-or-string": true, "pattern": QUANTITY },
     })
 }
 
