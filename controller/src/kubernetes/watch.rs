@@ -20,16 +20,52 @@
 //!
 //! # What it is allowed to do (RBAC)
 //!
-//! It needs `list` and `watch` on every kind of `postern_translator::Kind::ALL`, `get` on Secrets and ConfigMaps, and `list` and `watch` on the one
+//! [`rules`] lists it: `list` and `watch` on every kind of [`Kind::ALL`], `get` on Secrets and ConfigMaps, and `list` and `watch` on the one
 //! CustomResourceDefinition that tells the version of the Gateway API. With [`Scope::Namespaces`], Roles in those namespaces are
 //! enough; cluster-scoped kinds are not asked for. Discovery and `/readyz` are open to every ServiceAccount by the cluster's
 //! own roles `system:discovery` and `system:public-info-viewer`.
 
-use std::collections::BTreeSet;
+mod batch;
+mod bundle;
+mod context;
+mod decode;
+mod discovery;
+mod failure;
+mod feed;
+mod filter;
+mod health;
+mod keys;
+mod objects;
+mod presence;
+mod references;
+mod resource;
+mod rules;
+mod synthetic;
+mod tell;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Client;
 use kube::core::Selector;
-use postern_translator::{CONTROLLER_NAME, Change, ObjectKey};
+use postern_translator::{CONTROLLER_NAME, Change, Kind, ObjectKey};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+
+use self::batch::{Batches, Closed};
+use self::context::Context;
+use self::filter::Filter;
+use self::health::Health;
+pub use self::health::{FeedReport, Phase};
+use self::objects::Objects;
+use self::presence::Presence;
+use self::references::{References, Requested};
+use self::resource::Served;
+pub use self::rules::{Rules, rules};
+
+/// How many events may wait for the receiver. Few: what waits longer goes out in larger batches.
+const EVENTS: usize = 4;
 
 /// Which objects are watched.
 #[derive(Clone, Debug, Default)]
@@ -103,7 +139,7 @@ pub enum WatchEvent {
     Changes(Vec<Change>),
     /// Every object of every kind that is served has been told; comes once.
     Synced,
-    /// Everything that the call of `WatchHandle::set_references` with this answer asked for has been told, or does not exist.
+    /// Everything that the call of [`WatchHandle::set_references`] with this answer asked for has been told, or does not exist.
     /// It covers all calls before it, too; a call that a later one has overtaken gets no event of its own.
     ReferencesReady {
         /// What the call has returned.
@@ -149,4 +185,137 @@ pub enum WatchEvent {
         /// `standard` or `experimental`.
         channel: Option<String>,
     },
+}
+
+/// The way to ask the watches for something; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct WatchHandle {
+    requested: Arc<watch::Sender<Requested>>,
+    health: Health,
+}
+
+impl WatchHandle {
+    /// Says which Secrets and ConfigMaps are referred to, instead of those of the call before. Their content follows as changes, and
+    /// then [`WatchEvent::ReferencesReady`] with the number that is returned here, also if nothing was missing. Those that are
+    /// not referred to any more follow as deletions. Never waits.
+    pub fn set_references(&self, keys: BTreeSet<ObjectKey>) -> u64 {
+        let mut generation = 0;
+        self.requested.send_modify(|requested| {
+            requested.generation += 1;
+            requested.keys = Arc::new(keys);
+            generation = requested.generation;
+        });
+        generation
+    }
+
+    /// How each watch fares, by kind and namespace. `discovery` among them stands for the questions what is served.
+    pub fn reports(&self) -> Vec<FeedReport> {
+        self.health.reports()
+    }
+}
+
+/// The watches of everything that the translator reads.
+#[derive(Debug)]
+pub struct Watch;
+
+impl Watch {
+    /// Starts to watch. To be called within a tokio runtime.
+    ///
+    /// Everything ends when the receiver is dropped. The receiver ends only after a defect in here (a panic, which is logged): then
+    /// nothing is watched any more, and the program should end, too.
+    pub fn start(client: Client, options: WatchOptions) -> (WatchHandle, mpsc::Receiver<WatchEvent>) {
+        let health = Health::default();
+        let (requested, requests) = watch::channel(Requested::default());
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let handle = WatchHandle { requested: Arc::new(requested), health: health.clone() };
+        // The request for references must not end with the last handle.
+        let kept = handle.clone();
+        let tasks = tasks(client, options, health, requests, events.clone());
+        tokio::spawn(async move {
+            supervise(tasks, events).await;
+            drop(kept);
+        });
+        (handle, receiver)
+    }
+}
+
+fn tasks(
+    client: Client,
+    options: WatchOptions,
+    health: Health,
+    requests: watch::Receiver<Requested>,
+    events: mpsc::Sender<WatchEvent>,
+) -> JoinSet<Result<(), Closed>> {
+    let WatchOptions { scope, gateway_classes, controller_name, page_size, timing } = options;
+    let (back_sender, back) = watch::channel(0);
+    let context = Context { client, page_size, timing, back, nudge: Arc::new(Notify::new()), health };
+    let (namespaces, cluster) = match &scope {
+        Scope::All | Scope::Selector(_) => (vec![None], true),
+        Scope::Namespaces(names) => (names.iter().cloned().map(Some).collect(), false),
+    };
+    let (matching_sender, matching) = watch::channel(None);
+    let filter = match &scope {
+        Scope::All => Filter::Everything,
+        Scope::Selector(_) => Filter::Selected { matching, current: Arc::default() },
+        Scope::Namespaces(names) => Filter::Fixed(Arc::new(names.clone())),
+    };
+    let selected = if let Scope::Selector(selector) = &scope { Some(selector.to_string()) } else { None };
+
+    let mut presences = BTreeMap::new();
+    let mut followed = Vec::new();
+    for kind in Kind::ALL.iter().copied().filter(|kind| !references::KINDS.contains(kind)) {
+        let presence = Served::built_in(kind).map_or(Presence::Unknown, Presence::Served);
+        let (sender, presence) = watch::channel(presence);
+        let places: &[Option<String>] = match (kind.is_namespaced(), cluster) {
+            (true, _) => &namespaces,
+            (false, true) => &[None],
+            (false, false) => continue,
+        };
+        followed.extend(places.iter().map(|place| (kind, place.clone(), presence.clone())));
+        presences.insert(kind, sender);
+    }
+    let references = |outlet| References::new(&context, outlet, filter.clone(), &namespaces, requests);
+    let feeds = followed.len() + references::KINDS.len() * namespaces.len() + 1;
+    let (outlet, batches) = Batches::new(events, feeds);
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(batches.run());
+    tasks.spawn(references(&outlet).run());
+    for (kind, namespace, presence) in followed {
+        let filter = if kind.is_namespaced() { filter.clone() } else { Filter::Everything };
+        let mut objects = Objects::new(&context, &outlet, kind, namespace, presence, filter);
+        if let (Kind::Namespace, Some(labels)) = (kind, &selected) {
+            objects = objects.selected(matching_sender.clone(), labels.clone());
+        }
+        tasks.spawn(objects.run());
+    }
+    if cluster {
+        tasks.spawn(bundle::run(context.clone(), outlet));
+    } else if let Scope::Namespaces(names) = scope {
+        tasks.spawn(async move {
+            for change in synthetic::changes(&names, &gateway_classes, &controller_name) {
+                outlet.change(change).await?;
+            }
+            outlet.settled().await
+        });
+    }
+    tasks.spawn(discovery::run(context, presences, back_sender));
+    tasks
+}
+
+/// Ends everything with the receiver, or with the first task that panics.
+async fn supervise(mut tasks: JoinSet<Result<(), Closed>>, events: mpsc::Sender<WatchEvent>) {
+    loop {
+        tokio::select! {
+            () = events.closed() => return,
+            ended = tasks.join_next() => match ended {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    tracing::error!(%error, "a watch has ended by a defect of Postern; nothing is watched any more");
+                    return;
+                }
+                None => return,
+            },
+        }
+    }
 }

@@ -1,0 +1,77 @@
+//! Where the API server keeps the objects of a kind.
+
+use postern_translator::Kind;
+
+/// One served version of a kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Served {
+    pub(super) kind: Kind,
+    pub(super) version: String,
+    pub(super) plural: String,
+}
+
+impl Served {
+    /// A kind that every API server serves.
+    pub(super) fn built_in(kind: Kind) -> Option<Self> {
+        matches!(kind.group(), "" | "discovery.k8s.io").then(|| Self {
+            kind,
+            version: kind.versions()[0].to_owned(),
+            plural: plural(kind),
+        })
+    }
+
+    /// The path of all objects, or of those in `namespace`.
+    pub(super) fn path(&self, namespace: Option<&str>) -> String {
+        let base = group_version_path(self.kind.group(), &self.version);
+        match namespace {
+            Some(namespace) => format!("{base}/namespaces/{namespace}/{}", self.plural),
+            None => format!("{base}/{}", self.plural),
+        }
+    }
+}
+
+/// The path of what a version of a group serves.
+pub(super) fn group_version_path(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") }
+}
+
+/// The name of the kind in paths and in RBAC rules.
+pub(super) fn plural(kind: Kind) -> String {
+    let name = kind.as_str().to_ascii_lowercase();
+    if kind == Kind::GatewayParameters {
+        name
+    } else if let Some(stem) = name.strip_suffix("cy") {
+        format!("{stem}cies")
+    } else if name.ends_with('s') {
+        format!("{name}es")
+    } else {
+        format!("{name}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_those_of_the_api_server() {
+        let secrets = Served::built_in(Kind::Secret).unwrap();
+        assert_eq!(secrets.path(None), "/api/v1/secrets");
+        assert_eq!(secrets.path(Some("a")), "/api/v1/namespaces/a/secrets");
+        let slices = Served::built_in(Kind::EndpointSlice).unwrap();
+        assert_eq!(slices.path(Some("a")), "/apis/discovery.k8s.io/v1/namespaces/a/endpointslices");
+        assert_eq!(Served::built_in(Kind::Gateway), None);
+    }
+
+    #[test]
+    fn plurals_are_those_of_the_definitions() {
+        let plurals: Vec<_> = Kind::ALL.iter().map(|kind| plural(*kind)).collect();
+        assert_eq!(
+            plurals.join(" "),
+            "namespaces services secrets configmaps endpointslices gatewayclasses gateways listenersets httproutes \
+             grpcroutes tlsroutes tcproutes udproutes referencegrants backendtlspolicies xbackends \
+             xbackendtrafficpolicies xtelemetrypolicies trafficpolicies backends directresponses gatewayextensions \
+             gatewayparameters httplistenerpolicies aibackends"
+        );
+    }
+}
