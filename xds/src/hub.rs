@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use tokio::sync::{broadcast, watch};
 use tonic::{Code, Status};
 
-use crate::auth::Peer;
+use crate::auth::{Admission, Peer};
 use crate::resource::{Resource, ResourceType};
 use crate::snapshot::Snapshot;
 use crate::state::Outcome;
@@ -79,6 +79,8 @@ pub struct Connection {
     pub node: Arc<str>,
     /// The stream, unique in this process.
     pub stream: u64,
+    /// Which of the proxies of the node this is, as far as the authenticator knows.
+    pub name: Option<Arc<str>>,
     /// The other end.
     pub peer: Peer,
     /// Payload bytes handed to the transport so far.
@@ -104,6 +106,8 @@ pub struct Metrics {
     pub streams_closed: u64,
     /// Streams refused by the authenticator, or for want of a node.
     pub streams_refused: u64,
+    /// Streams ended so that the proxy is authenticated again (see [`Admission::until`]).
+    pub streams_expired: u64,
     /// Streams ended because the proxy did not read in time.
     pub streams_stalled: u64,
     /// Requests received.
@@ -178,6 +182,7 @@ pub(crate) struct Counters {
     pub(crate) streams_opened: AtomicU64,
     pub(crate) streams_closed: AtomicU64,
     refused: [AtomicU64; REASONS.len()],
+    pub(crate) streams_expired: AtomicU64,
     pub(crate) streams_stalled: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) responses: AtomicU64,
@@ -232,6 +237,7 @@ struct Node {
 struct Link {
     node: Arc<str>,
     stream: u64,
+    name: Option<Arc<str>>,
     peer: Peer,
     since: SystemTime,
     bytes_sent: AtomicU64,
@@ -337,6 +343,7 @@ impl Hub {
             streams_opened: read(&counters.streams_opened),
             streams_closed: read(&counters.streams_closed),
             streams_refused: refused.iter().sum(),
+            streams_expired: read(&counters.streams_expired),
             streams_stalled: read(&counters.streams_stalled),
             requests: read(&counters.requests),
             responses: read(&counters.responses),
@@ -355,7 +362,8 @@ impl Hub {
     }
 
     /// Registers a stream; `None` if the node has `limit` streams already.
-    pub(crate) fn attach(&self, node: &str, peer: Peer, limit: usize) -> Option<Attachment> {
+    pub(crate) fn attach(&self, admission: Admission, peer: Peer, limit: usize) -> Option<Attachment> {
+        let node = admission.node.as_str();
         let (node, snapshot) = {
             let mut nodes = lock(&self.shared.nodes);
             let node: Arc<str> =
@@ -371,6 +379,7 @@ impl Hub {
         let link = Arc::new(Link {
             node,
             stream,
+            name: admission.name.map(Into::into),
             peer,
             since: SystemTime::now(),
             bytes_sent: AtomicU64::default(),
@@ -402,6 +411,7 @@ impl Link {
         Connection {
             node: Arc::clone(&self.node),
             stream: self.stream,
+            name: self.name.clone(),
             peer: self.peer.clone(),
             bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
             in_sync: progress.in_sync,

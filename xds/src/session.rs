@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
 use tracing::{debug, warn};
@@ -97,20 +97,24 @@ async fn serve<P: Protocol>(
         .map_err(|_| Status::deadline_exceeded("no request"))??;
     let Some(first) = first else { return Ok(()) };
     let node_id = P::node(&first).map_or("", |node| node.id.as_str());
-    let authenticated = if node_id.is_empty() {
-        Err(Status::invalid_argument("the first request must carry node.id"))
-    } else {
-        context.authenticator.authenticate(&peer, &metadata, node_id).await
-    };
-    let key = match authenticated {
-        Ok(key) => key,
+    if node_id.is_empty() {
+        warn!(peer = ?peer.address, "stream refused: the first request carries no node.id");
+        let status = Status::invalid_argument("the first request must carry node.id");
+        counters.refused(&status);
+        return Err(status);
+    }
+    let admission = match context.authenticator.authenticate(&peer, &metadata, node_id).await {
+        Ok(admission) => admission,
         Err(status) => {
             counters.refused(&status);
-            warn!(node = node_id, peer = ?peer.address, code = ?status.code(), reason = status.message(), "stream refused");
+            debug!(node = node_id, peer = ?peer.address, code = ?status.code(), reason = status.message(), "stream refused");
             return Err(status);
         }
     };
-    let Some(attachment) = context.hub.attach(&key, peer, context.options.max_streams_per_node) else {
+    let until = admission.until;
+    let limit = context.options.max_streams_per_node;
+    let Some(attachment) = context.hub.attach(admission, peer.clone(), limit) else {
+        warn!(node = node_id, peer = ?peer.address, limit, "stream refused: too many streams for this node");
         let status = Status::resource_exhausted("too many streams for this node");
         counters.refused(&status);
         return Err(status);
@@ -123,7 +127,14 @@ async fn serve<P: Protocol>(
         hub: &context.hub,
         deadline: None,
     };
-    session.run(first, requests).await
+    let running = session.run(first, requests);
+    match until {
+        None => running.await,
+        Some(until) => timeout_at(until, running).await.unwrap_or_else(|_| {
+            count(&counters.streams_expired, 1);
+            Ok(())
+        }),
+    }
 }
 
 struct Session<'a, P: Protocol> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
-use postern_xds::{Authenticator, Peer, ResourceType, ServerOptions};
+use postern_xds::{Admission, Authenticator, Peer, ResourceType, ServerOptions};
+use tokio::time::{Duration, Instant};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
@@ -21,14 +22,16 @@ impl Authenticator for Token {
         peer: &Peer,
         metadata: &MetadataMap,
         node_id: &str,
-    ) -> Result<String, Status> {
+    ) -> Result<Admission, Status> {
         assert!(peer.address.is_some() && !peer.tls);
         let token = metadata
             .get("authorization")
             .and_then(|value| value.to_str().ok())
             .ok_or_else(|| Status::unauthenticated("no token"))?;
         if token == node_id {
-            Ok(format!("snapshot-of-{node_id}"))
+            let until = metadata.contains_key("brief").then(|| Instant::now() + Duration::from_millis(50));
+            let node = format!("snapshot-of-{node_id}");
+            Ok(Admission { node, name: Some(format!("proxy-{token}")), until })
         } else {
             Err(Status::permission_denied("not your node"))
         }
@@ -71,6 +74,31 @@ async fn t22_without_a_node_or_with_the_wrong_identity_a_stream_is_refused() {
         })
         .await;
     assert_eq!(names(&envoy.take().await), ["of-snapshot-of-a"], "the snapshot that the authenticator named");
+    let connections = server.hub.connections();
+    assert_eq!(connections[0].name.as_deref(), Some("proxy-a"), "and the proxy that it recognised");
+}
+
+#[tokio::test]
+async fn a_stream_lasts_as_long_as_its_admission() {
+    let server = TestServer::start(|s| s.with_authenticator(Arc::new(Token))).await;
+    server.hub.publish("snapshot-of-a", snapshot([static_cluster("c", 0)]));
+    // This node is not published: its stream waits for a snapshot when the time comes.
+    for (name, answered) in [("a", true), ("parked", false)] {
+        let mut envoy =
+            Envoy::open(channel(server.address).await, &[("authorization", name), ("brief", "")]).await;
+        envoy
+            .send(DeltaDiscoveryRequest {
+                node: Some(Node { id: name.to_owned(), ..Node::default() }),
+                type_url: ResourceType::Cluster.type_url().to_owned(),
+                ..DeltaDiscoveryRequest::default()
+            })
+            .await;
+        if answered {
+            assert_eq!(names(&envoy.take().await), ["c"]);
+        }
+        assert!(envoy.result().await.unwrap().is_none(), "an end without an error");
+    }
+    assert_eq!(server.hub.metrics().streams_expired, 2);
 }
 
 #[tokio::test]

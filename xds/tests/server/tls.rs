@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
-use postern_xds::{Authenticator, Peer, ResourceType, Tls, TlsError, TlsFiles};
+use postern_xds::{Admission, Authenticator, Peer, ResourceType, Tls, TlsError, TlsFiles};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -132,9 +132,9 @@ struct Certified;
 
 #[tonic::async_trait]
 impl Authenticator for Certified {
-    async fn authenticate(&self, peer: &Peer, _: &MetadataMap, node_id: &str) -> Result<String, Status> {
+    async fn authenticate(&self, peer: &Peer, _: &MetadataMap, node_id: &str) -> Result<Admission, Status> {
         assert!(peer.tls && peer.certificates.len() == 1);
-        Ok(node_id.to_owned())
+        Ok(Admission::to(node_id))
     }
 }
 
