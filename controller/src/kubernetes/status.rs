@@ -1,1 +1,4 @@
-//! Statuses, written by one keyed writer.
+//! The status writer.
+
+mod layout;
+mod merge;
