@@ -1,8 +1,10 @@
 //! An object as it is, as far as its status goes.
 
-use kube::ResourceExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource as _;
 use kube::api::DynamicObject;
-use postern_translator::Object;
+use postern_api::kgateway::ObjectStatus;
+use postern_translator::{Conditions, Object, Status};
 use serde_json::Value;
 
 /// An object with its status; cheap to clone where it comes from the watch.
@@ -59,11 +61,12 @@ impl Present {
     /// since 1.35 and every API server has always borne out; if they are none, neither counts as newer, and the
     /// API server refuses a write that is based on an old one.
     pub(super) fn is_newer_than(&self, other: &Self) -> bool {
-        let version = |present: &Self| present.resource_version().and_then(|version| version.parse::<u64>().ok());
+        let version =
+            |present: &Self| present.resource_version().and_then(|version| version.parse::<u64>().ok());
         self.uid() == other.uid() && version(self).zip(version(other)).is_some_and(|(this, that)| this > that)
     }
 
-    fn metadata(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+    fn metadata(&self) -> &ObjectMeta {
         match self {
             Self::Watched(object) => object.metadata(),
             Self::Read(object) => object.meta(),
@@ -101,4 +104,17 @@ fn status(object: &Object) -> Value {
     };
     // Statuses are maps with string keys; there is nothing in them that JSON cannot say.
     json.unwrap_or_default()
+}
+
+/// The typed form of a status, of the kind that `like` is for; `None` if there is none that can be read.
+pub(super) fn typed(like: &Status, status: Value) -> Option<Status> {
+    match like {
+        Status::GatewayClass(_) => serde_json::from_value(status).map(Status::GatewayClass),
+        Status::Gateway(_) => serde_json::from_value(status).map(Status::Gateway),
+        Status::Route(_) => serde_json::from_value(status).map(Status::Route),
+        Status::Policy(_) => serde_json::from_value(status).map(Status::Policy),
+        Status::Conditions(_) => serde_json::from_value(status)
+            .map(|ObjectStatus { conditions }| Status::Conditions(Conditions { conditions })),
+    }
+    .ok()
 }

@@ -30,7 +30,13 @@ impl Resources {
                 Err(error) => return Err(error),
             }
         }
-        Err(missing.unwrap_or(kube::Error::Discovery(kube::error::DiscoveryError::MissingKind(kind.to_string()))))
+        Err(missing
+            .unwrap_or(kube::Error::Discovery(kube::error::DiscoveryError::MissingKind(kind.to_string()))))
+    }
+
+    /// The plural name of `kind`, as far as it was asked for; else the kind.
+    pub(super) fn plural(&self, kind: Kind) -> String {
+        self.lock().get(&kind).map_or_else(|| kind.to_string(), |resource| resource.plural.clone())
     }
 
     /// Asks again next time: the version is not served any more, or the CRD is gone.

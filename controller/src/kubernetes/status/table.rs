@@ -86,7 +86,7 @@ pub(super) enum Outcome {
 
 impl Table {
     /// Sets what the object `key` should say.
-    pub(super) fn desired(&mut self, key: ObjectKey, status: Option<Status>, now: Instant) {
+    pub(super) fn desired(&mut self, key: &ObjectKey, status: Option<Status>, now: Instant) {
         if layout(key.kind).is_none() {
             return;
         }
@@ -102,16 +102,16 @@ impl Table {
         }
         entry.desired = Desired::Told(status.map(Arc::new));
         if refused {
-            self.queue.hurry(&key, now);
+            self.queue.hurry(key, now);
         }
-        self.look(&key, now);
-        self.tidy(&key);
+        self.look(key, now);
+        self.tidy(key);
     }
 
     /// Sets what an object says.
     pub(super) fn observed(&mut self, object: Object, now: Instant) {
         let key = object.key();
-        if layout(key.kind).is_none() {
+        if layout(key.kind).is_none() || object.metadata().resource_version.is_none() {
             return;
         }
         let entry = self.entries.entry(key.clone()).or_default();
@@ -193,7 +193,8 @@ impl Table {
             Outcome::Written(read) => {
                 entry.read(Some(read));
                 entry.failures = 0;
-                let repaired = entry.written.as_ref().is_some_and(|(wish, at)| *wish == desired && now < *at + FORGIVE);
+                let repaired =
+                    entry.written.as_ref().is_some_and(|(wish, at)| *wish == desired && now < *at + FORGIVE);
                 entry.repairs = if repaired { entry.repairs + 1 } else { 0 };
                 entry.written = Some((desired, now));
                 fight = (entry.repairs >= FIGHT).then_some(entry.repairs);
@@ -210,16 +211,12 @@ impl Table {
                 entry.failures = 0;
                 (None, false)
             }
-            Outcome::Conflict => {
-                entry.failures += 1;
-                (Some(now + backoff(entry.failures, LONGEST_FAILED)), true)
-            }
             Outcome::Refused => {
                 entry.failures += 1;
                 entry.refused = true;
                 (Some(now + backoff(entry.failures, LONGEST_REFUSED)), true)
             }
-            Outcome::Failed => {
+            Outcome::Conflict | Outcome::Failed => {
                 entry.failures += 1;
                 (Some(now + backoff(entry.failures, LONGEST_FAILED)), true)
             }
@@ -255,7 +252,8 @@ impl Table {
 
     /// Forgets an object that neither exists nor should say anything.
     fn tidy(&mut self, key: &ObjectKey) {
-        let idle = |entry: &Entry| entry.present.is_none() && !matches!(entry.desired, Desired::Told(Some(_)));
+        let idle =
+            |entry: &Entry| entry.present.is_none() && !matches!(entry.desired, Desired::Told(Some(_)));
         if self.entries.get(key).is_some_and(idle) {
             self.entries.remove(key);
             self.queue.remove(key);
