@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 mod address;
 mod in_cluster;
+mod overload;
 mod stats;
 
 pub use address::{Address, InvalidAddress};
@@ -14,6 +15,7 @@ pub use in_cluster::{
     ADMIN_PORT, BOOTSTRAP_FILE, CA_FILE, CONFIG_DIRECTORY, InCluster, PROBE_PORT, TOKEN_AUDIENCE,
     TOKEN_DIRECTORY, TOKEN_FILE, XDS_PORT, XdsService,
 };
+pub use overload::{IDLE_SIGNAL_FILE, RUN_DIRECTORY};
 
 /// The name of the cluster that leads to the control plane.
 pub const XDS_CLUSTER: &str = "postern_xds";
@@ -80,13 +82,9 @@ impl Bootstrap {
                 }},
                 {"name": "admin", "admin_layer": {}},
             ]},
-            "overload_manager": {"resource_monitors": [{
-                "name": "envoy.resource_monitors.global_downstream_max_connections",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-                    "max_active_downstream_connections": 50_000,
-                },
-            }]},
+            "overload_manager": overload::manager(
+                self.in_cluster.as_ref().and_then(|it| it.idle_signal.as_deref()),
+            ),
         })
     }
 

@@ -36,13 +36,9 @@ pub struct DrainOptions {
     pub min: Duration,
     /// So long it may take in all.
     pub max: Duration,
-    /// The file that makes Envoy end idle connections ([`IDLE_SIGNAL`]); `None` if its bootstrap does not watch one.
+    /// The file that makes Envoy end idle connections ([`IDLE_SIGNAL_FILE`](crate::bootstrap::IDLE_SIGNAL_FILE)); `None` if its bootstrap does not watch one.
     pub idle_signal: Option<PathBuf>,
 }
-
-/// Name of the file that makes Envoy end idle connections: the pressure of an `injected_resource` monitor that shortens their
-/// timeout.
-pub const IDLE_SIGNAL: &str = "end-idle-connections";
 
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

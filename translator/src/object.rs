@@ -291,9 +291,4 @@ impl Age {
             ),
         }
     }
-
-    /// The object of `kind` whose age this is.
-    pub(crate) fn key(&self, kind: Kind) -> ObjectKey {
-        ObjectKey::new(kind, &self.key.namespace, &self.key.name)
-    }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use postern_translator::infrastructure::Stats;
 use serde_json::{Value, json};
 
 use super::{Address, Bootstrap};
 
 /// The port of Envoy's admin interface, on loopback only.
 pub const ADMIN_PORT: u16 = 19000;
-/// The port that answers `GET /ready` and `GET /stats/prometheus`, and nothing else.
+/// The port that answers `GET /ready` and the paths of [`Stats`], and nothing else.
 pub const PROBE_PORT: u16 = 19001;
 /// The port of Postern's xDS Service.
 pub const XDS_PORT: u16 = 18000;
@@ -62,6 +63,10 @@ pub struct InCluster {
     pub token_directory: String,
     /// Where the probe listener listens.
     pub probe: Address,
+    /// What the probe listener serves besides `/ready`.
+    pub stats: Option<Stats>,
+    /// The file by which the proxy is told to end idle connections; its directory has to be there.
+    pub idle_signal: Option<String>,
 }
 
 impl Bootstrap {
@@ -74,6 +79,8 @@ impl Bootstrap {
             config_directory: CONFIG_DIRECTORY.to_owned(),
             token_directory: TOKEN_DIRECTORY.to_owned(),
             probe: Address::Tcp("0.0.0.0".to_owned(), PROBE_PORT),
+            stats: Some(Stats::default()),
+            idle_signal: None,
         });
         bootstrap
     }
@@ -160,15 +167,26 @@ impl InCluster {
 
     /// The listener for everybody: kubelet and Prometheus come without credentials, the admin interface is for nobody.
     pub(super) fn probe_listener(&self) -> Value {
-        let route = |path: &str, priority: &str, timeout: &str| {
+        let route = |path: &str, to: &str, priority: &str, timeout: &str| {
             json!({
                 "match": {
                     "path": path,
                     "headers": [{"name": ":method", "string_match": {"exact": "GET"}}],
                 },
-                "route": {"cluster": ADMIN_CLUSTER, "priority": priority, "timeout": timeout},
+                "route": {
+                    "cluster": ADMIN_CLUSTER, "priority": priority, "timeout": timeout, "prefix_rewrite": to,
+                },
             })
         };
+        let mut routes = vec![route("/ready", "/ready", "HIGH", "5s")];
+        if let Some(Stats { metrics, stats }) = &self.stats {
+            let all = [
+                ("/metrics", Some(metrics.as_str())),
+                ("/stats/prometheus", Some("/stats/prometheus")),
+                ("/stats", stats.as_deref()),
+            ];
+            routes.extend(all.iter().filter_map(|(path, to)| Some(route(path, (*to)?, "DEFAULT", "30s"))));
+        }
         json!({
             "name": PROBE_LISTENER,
             "address": self.probe.to_envoy(),
@@ -191,7 +209,7 @@ impl InCluster {
                         "virtual_hosts": [{
                             "name": PROBE_LISTENER,
                             "domains": ["*"],
-                            "routes": [route("/ready", "HIGH", "5s"), route("/stats/prometheus", "DEFAULT", "30s")],
+                            "routes": routes,
                         }],
                     },
                     "http_filters": [{

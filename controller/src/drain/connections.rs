@@ -1,8 +1,7 @@
 //! How many clients a proxy has.
 
+use crate::bootstrap::PROBE_PORT;
 use crate::envoy::Admin;
-
-const PROBE_PORT: u16 = 19001;
 
 /// The connections of clients that are open now; `None` if Envoy does not say. Those of its own, for its admin interface and
 /// for probes, do not count: they come again and again.
