@@ -1,20 +1,21 @@
 //! A Gateway: which of its listeners are served, what they admit, and the Envoy listeners and secrets they need.
 
+mod addresses;
 mod certificates;
 mod conflicts;
+pub(crate) mod programmed;
 mod protection;
 mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use postern_api::gateway_api::{
-    AddressType, Condition, Gateway, GatewayClass, GatewayStatus, GatewayStatusAddress, ListenerStatus,
-    condition_type, reason,
+    Condition, Gateway, GatewayClass, GatewayStatus, ListenerStatus, condition_type, reason,
 };
 
+use self::programmed::Obstacle;
 use crate::Options;
 use crate::dependency::Reader;
 use crate::envoy;
@@ -88,10 +89,14 @@ impl GatewayModel {
 /// Everything that follows from a Gateway alone.
 #[derive(Clone, Debug)]
 pub(crate) struct GatewayOutput {
+    pub(crate) uid: Option<String>,
     pub(crate) model: Arc<GatewayModel>,
     /// Listeners and secrets by type and name.
     pub(crate) resources: Vec<Arc<Resource>>,
+    /// Without the counts of routes and without `Programmed` of the Gateway.
     pub(crate) status: GatewayStatus,
+    /// What keeps the Gateway from being programmed, besides its listeners.
+    pub(crate) obstacle: Option<Obstacle>,
     pub(crate) problems: Problems,
 }
 
@@ -144,14 +149,18 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
             }
         }
     }
-    let addresses = addresses(&key, gateway, options, &mut problems);
+    let addresses = if options.provision {
+        addresses::provisioned(reader, &key, gateway, false, options, &mut problems)
+    } else {
+        addresses::local(&key, gateway, options, &mut problems)
+    };
 
     let generation = gateway.metadata.generation;
     let mut listeners = Vec::new();
     let mut serving = Vec::new();
     for (_, judged) in drafts {
         let mut judged = judged;
-        let usable = addresses.is_ok();
+        let usable = !addresses.bind.is_empty();
         statuses.push(listener_status(&mut judged, usable, generation));
         if let Some(draft) = judged.draft {
             if draft.listener.serving {
@@ -161,52 +170,24 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         }
     }
     let model = Arc::new(GatewayModel { name, listeners });
-    let mut resources: Vec<Arc<Resource>> = Vec::new();
-    let mut used = BTreeSet::new();
-    if let Ok(addresses) = &addresses {
-        resources = envoy::listener::listeners(&serving, addresses);
-        used.extend(serving.iter().flat_map(|(_, names)| names.iter().cloned()));
-    }
+    let mut resources = envoy::listener::listeners(&serving, &addresses.bind);
+    let used: BTreeSet<&String> = serving.iter().flat_map(|(_, names)| names).collect();
     resources.extend(secrets.into_iter().filter(|(name, _)| used.contains(name)).map(|(_, secret)| secret));
-    let status = gateway_status(&statuses, &addresses, generation);
-    GatewayOutput { model, resources, status, problems }
-}
-
-/// The addresses that the Envoy listeners bind to, or why the Gateway cannot have the ones it asks for.
-fn addresses(
-    key: &ObjectKey,
-    gateway: &Gateway,
-    options: &Options,
-    problems: &mut Problems,
-) -> Result<Vec<IpAddr>, (&'static str, String)> {
-    let mut wanted = Vec::new();
-    for (index, address) in gateway.spec.addresses.iter().enumerate() {
-        let field = format!("spec.addresses[{index}]");
-        let kind = address.type_.as_ref().map_or("IPAddress", AsRef::as_ref);
-        let Some(value) = address.value.as_deref().filter(|v| !v.is_empty()) else { continue };
-        if kind != "IPAddress" {
-            let message = format!("addresses of type {kind} cannot be bound");
-            problems.error(
-                key,
-                format!("{field}.type"),
-                &message,
-                "use type IPAddress, or leave spec.addresses out",
-            );
-            return Err((reason::UNSUPPORTED_ADDRESS, message));
-        }
-        match value.parse() {
-            Ok(ip) => wanted.push(ip),
-            Err(_) => {
-                let message = format!("{value:?} is not an IP address");
-                problems.error(key, format!("{field}.value"), &message, "give an IPv4 or IPv6 address");
-                return Err((reason::UNSUPPORTED_ADDRESS, message));
-            }
-        }
+    let accepted = accepted(&statuses, addresses.refused, generation);
+    let status = GatewayStatus {
+        addresses: addresses.assigned,
+        conditions: vec![accepted],
+        listeners: statuses,
+        ..GatewayStatus::default()
+    };
+    GatewayOutput {
+        uid: gateway.metadata.uid.clone(),
+        model,
+        resources,
+        status,
+        obstacle: addresses.obstacle,
+        problems,
     }
-    if wanted.is_empty() || !options.bind_gateway_addresses {
-        return Ok(vec![options.listen_address]);
-    }
-    Ok(wanted)
 }
 
 fn listener_status(judged: &mut validate::Judged, usable: bool, generation: Option<i64>) -> ListenerStatus {
@@ -276,64 +257,27 @@ fn listener_status(judged: &mut validate::Judged, usable: bool, generation: Opti
     }
 }
 
-fn gateway_status(
+/// `Accepted` of the Gateway.
+fn accepted(
     listeners: &[ListenerStatus],
-    addresses: &Result<Vec<IpAddr>, (&'static str, String)>,
+    refused: Option<(&'static str, String)>,
     generation: Option<i64>,
-) -> GatewayStatus {
-    let holds = |listener: &ListenerStatus, kind: &str| {
-        listener.conditions.iter().any(|c| c.type_ == kind && c.is_true())
+) -> Condition {
+    let is_accepted = |listener: &ListenerStatus| {
+        listener.conditions.iter().any(|c| c.type_ == condition_type::ACCEPTED && c.is_true())
     };
-    let rejected: Vec<&str> =
-        listeners.iter().filter(|l| !holds(l, condition_type::ACCEPTED)).map(|l| l.name.as_str()).collect();
-    let programmed = listeners.iter().filter(|l| holds(l, condition_type::PROGRAMMED)).count();
-    let accepted = match addresses {
-        Err((reason, message)) => condition(condition_type::ACCEPTED, false, reason, message, generation),
-        Ok(_) if !listeners.is_empty() && rejected.len() == listeners.len() => condition(
-            condition_type::ACCEPTED,
-            false,
-            reason::LISTENERS_NOT_VALID,
-            "no listener is valid",
-            generation,
-        ),
-        Ok(_) if !rejected.is_empty() => {
-            let message = format!("not valid: listener {}", rejected.join(", "));
-            condition(condition_type::ACCEPTED, true, reason::LISTENERS_NOT_VALID, message, generation)
+    let rejected: Vec<&str> = listeners.iter().filter(|l| !is_accepted(l)).map(|l| l.name.as_str()).collect();
+    let (holds, reason, message) = match refused {
+        Some((reason, message)) => (false, reason, message),
+        None if !listeners.is_empty() && rejected.len() == listeners.len() => {
+            (false, reason::LISTENERS_NOT_VALID, "no listener is valid".to_owned())
         }
-        Ok(_) => {
-            condition(condition_type::ACCEPTED, true, reason::ACCEPTED, "the Gateway is accepted", generation)
+        None if !rejected.is_empty() => {
+            (true, reason::LISTENERS_NOT_VALID, format!("not valid: listener {}", rejected.join(", ")))
         }
+        None => (true, reason::ACCEPTED, "the Gateway is accepted".to_owned()),
     };
-    let programmed = match addresses {
-        Ok(_) if programmed > 0 => {
-            let message = format!("{programmed} of {} listeners are sent to Envoy", listeners.len());
-            condition(condition_type::PROGRAMMED, true, reason::PROGRAMMED, message, generation)
-        }
-        _ => condition(
-            condition_type::PROGRAMMED,
-            false,
-            reason::INVALID,
-            "no listener can be served",
-            generation,
-        ),
-    };
-    let status_addresses = match addresses {
-        Ok(addresses) => addresses
-            .iter()
-            .map(|ip| GatewayStatusAddress {
-                type_: Some(AddressType::IPAddress),
-                value: ip.to_string(),
-                ..Default::default()
-            })
-            .collect(),
-        Err(_) => Vec::new(),
-    };
-    GatewayStatus {
-        addresses: status_addresses,
-        conditions: vec![accepted, programmed],
-        listeners: listeners.to_vec(),
-        ..GatewayStatus::default()
-    }
+    condition(condition_type::ACCEPTED, holds, reason, message, generation)
 }
 
 /// The conditions of a GatewayClass of ours.

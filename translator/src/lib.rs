@@ -46,7 +46,7 @@ pub use self::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
 pub use self::observation::{ProxyReport, Rejection};
 pub use self::problem::{Problem, Severity};
 pub use self::resource::{Resource, ResourceChange, ResourceType};
-pub use self::status::{Conditions, Status};
+pub use self::status::{Conditions, ROUTE_PROGRAMMED, Status};
 pub use self::store::Change;
 pub use self::translator::{GatewayUpdate, Translator, Update};
 

@@ -291,4 +291,9 @@ impl Age {
             ),
         }
     }
+
+    /// The object of `kind` whose age this is.
+    pub(crate) fn key(&self, kind: Kind) -> ObjectKey {
+        ObjectKey::new(kind, &self.key.namespace, &self.key.name)
+    }
 }

@@ -48,6 +48,12 @@ impl ResourceType {
         }
     }
 
+    /// The name of the message without its package, for people.
+    pub fn short_name(self) -> &'static str {
+        let name = self.message_name();
+        name.rsplit_once('.').map_or(name, |(_, short)| short)
+    }
+
     /// The type URL under which xDS serves the resource.
     pub fn type_url(self) -> String {
         format!("type.googleapis.com/{}", self.message_name())

@@ -5,6 +5,10 @@ use postern_api::gateway_api::{
 };
 use serde::Serialize;
 
+/// The condition of a parent of a route that is set, to `False`, while proxies refuse a host of the route: everything
+/// else about the route is right, and what they served before stays.
+pub const ROUTE_PROGRAMMED: &str = "postern.dev/Programmed";
+
 /// The status that an object should have.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]

@@ -1,5 +1,6 @@
 //! The engine: which units of translation have to run again, in which order, and what came out differently.
 
+mod observe;
 mod rebuild;
 mod state;
 
@@ -11,6 +12,7 @@ use k8s_openapi::api::core::v1::Service;
 use postern_api::gateway_api::{Gateway, GatewayClass, GatewayClassStatus, HttpRoute};
 use postern_api::kgateway::Backend;
 
+use self::observe::Refusals;
 use self::state::{ClusterState, GatewayState};
 use crate::Options;
 use crate::backend::{BackendObject, ClusterId, service, static_backend};
@@ -20,7 +22,7 @@ use crate::envoy::scope::ScopeId;
 use crate::gateway::{self, GatewayModel};
 use crate::infrastructure::Infrastructure;
 use crate::object::{Kind, NamespacedName, Object, ObjectKey};
-use crate::observation::ProxyReport;
+use crate::observation::Observation;
 use crate::policy;
 use crate::problem::{Problem, Problems};
 use crate::resource::{Resource, ResourceChange, ResourceType};
@@ -71,8 +73,8 @@ pub struct Translator {
     clusters: BTreeMap<ClusterId, ClusterState>,
     statuses: BTreeMap<ObjectKey, Status>,
     problems: BTreeMap<Unit, Problems>,
-    /// What the proxies of each Gateway last said.
-    reports: BTreeMap<NamespacedName, ProxyReport>,
+    observations: BTreeMap<NamespacedName, Observation>,
+    refusals: BTreeMap<NamespacedName, Refusals>,
     infrastructure: BTreeMap<NamespacedName, Arc<Infrastructure>>,
     references: References,
     changed: Changed,
@@ -105,7 +107,8 @@ impl Translator {
             clusters: BTreeMap::new(),
             statuses: BTreeMap::new(),
             problems: BTreeMap::new(),
-            reports: BTreeMap::new(),
+            observations: BTreeMap::new(),
+            refusals: BTreeMap::new(),
             infrastructure: BTreeMap::new(),
             references: References::default(),
             changed: Changed::default(),
@@ -160,8 +163,7 @@ impl Translator {
             }
         }
         for gateway in std::mem::take(&mut self.changed.attached) {
-            let status = self.gateways.get(&gateway).map(|state| Status::Gateway(state.status()));
-            self.set_status(ObjectKey::new(Kind::Gateway, &gateway.namespace, &gateway.name), status);
+            self.complete_gateway(&gateway);
         }
         self.take_update()
     }
@@ -195,7 +197,9 @@ impl Translator {
 
     /// Everything that is wrong, ordered by object and field.
     pub fn problems(&self) -> Vec<&Problem> {
-        let mut problems: Vec<&Problem> = self.problems.values().flat_map(Problems::iter).collect();
+        let refusals = self.refusals.values().map(|refusals| &refusals.problems);
+        let mut problems: Vec<&Problem> =
+            self.problems.values().chain(refusals).flat_map(Problems::iter).collect();
         problems.sort_by(|a, b| (&a.object, &a.field, &a.message).cmp(&(&b.object, &b.field, &b.message)));
         problems.dedup();
         problems
@@ -215,14 +219,6 @@ impl Translator {
     /// applied.
     pub fn references(&self) -> &BTreeSet<ObjectKey> {
         self.references.all()
-    }
-
-    /// Takes in what the proxies of `gateway` said; the next [`translate`](Self::translate) brings its status.
-    pub fn observe(&mut self, gateway: &NamespacedName, report: ProxyReport) {
-        if self.reports.get(gateway) != Some(&report) {
-            self.reports.insert(gateway.clone(), report);
-            self.changed.attached.insert(gateway.clone());
-        }
     }
 
     /// What has to exist in the cluster for the proxies of a Gateway of ours.
@@ -394,7 +390,7 @@ impl Translator {
 
     fn update_gateway(&mut self, name: &NamespacedName, output: gateway::GatewayOutput) {
         if !self.gateways.contains_key(name) {
-            self.gateways.insert(name.clone(), GatewayState::default());
+            self.gateways.insert(name.clone(), GatewayState::new(output.uid.clone()));
             self.changed.resources.entry(name.clone()).or_default();
         }
         let listeners_changed = self.models.get(name) != Some(&output.model);
@@ -409,7 +405,12 @@ impl Translator {
             })
             .cloned()
             .collect();
+        if state.uid != output.uid {
+            self.observations.remove(name);
+        }
+        state.uid = output.uid;
         state.base_status = output.status;
+        state.obstacle = output.obstacle;
         for at in gone {
             self.remove_resource(name, at);
         }
@@ -436,6 +437,8 @@ impl Translator {
             return;
         }
         self.models.remove(name);
+        self.observations.remove(name);
+        self.changed.attached.insert(name.clone());
         self.changed.removed.insert(name.clone());
         self.changed.resources.remove(name);
         let orphans: Vec<ClusterId> = self
@@ -470,8 +473,9 @@ impl Translator {
             self.forget(unit);
         }
         let exists = output.is_some();
-        let RouteOutput { mut shares, status, problems } = output.unwrap_or_default();
+        let RouteOutput { mut shares, mut status, problems } = output.unwrap_or_default();
         self.set_problems(unit, problems);
+        self.add_refusals(key, &mut status);
         let status = (!status.parents.is_empty()).then_some(Status::Route(status));
         self.set_status(key.clone(), status);
         let old = self.routes.remove(key).unwrap_or_default();

@@ -87,6 +87,13 @@ impl ScopeId {
     pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.port(), self.host())
     }
+
+    /// The scope with this xDS name.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let (port, host) = name.split_once('/')?;
+        let port = port.parse().ok()?;
+        Some(if host == "*" { Self::Wildcards(port) } else { Self::Host(port, host.to_owned()) })
+    }
 }
 
 /// The routes of one hostname inside a scope, in order of precedence.

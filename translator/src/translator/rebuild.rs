@@ -19,7 +19,7 @@ impl Translator {
         for object in self.store.objects() {
             fresh.apply(Change::Upsert(object.clone()));
         }
-        fresh.reports.clone_from(&self.reports);
+        fresh.observations.clone_from(&self.observations);
         let mut update = fresh.translate();
         update.references_changed = true;
         fresh.runs += self.runs;

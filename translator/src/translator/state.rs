@@ -6,26 +6,50 @@ use std::sync::Arc;
 use postern_api::gateway_api::GatewayStatus;
 
 use crate::envoy::scope::{Host, ScopeId};
+use crate::gateway::programmed::{self, Obstacle, Proxies};
 use crate::gateway::{GatewayModel, Protocol};
 use crate::hostname::Hostname;
-use crate::object::NamespacedName;
+use crate::object::{Kind, NamespacedName, ObjectKey};
+use crate::observation::Observation;
 use crate::resource::{Resource, ResourceType};
 use crate::route::{GatewayShare, HostRoute, HostShare};
 
 /// One Gateway.
 #[derive(Debug, Default)]
 pub(super) struct GatewayState {
-    /// The status without the counts of attached routes.
+    /// `metadata.uid`; another one is another Gateway.
+    pub(super) uid: Option<String>,
+    /// The status without the counts of attached routes and without the word of the proxies.
     pub(super) base_status: GatewayStatus,
+    pub(super) obstacle: Option<Obstacle>,
     pub(super) resources: BTreeMap<(ResourceType, String), Arc<Resource>>,
     pub(super) scopes: BTreeMap<ScopeId, Vec<Arc<HostShare>>>,
     attached: BTreeMap<String, u32>,
 }
 
 impl GatewayState {
-    /// The status with the counts of attached routes.
-    pub(super) fn status(&self) -> GatewayStatus {
+    pub(super) fn new(uid: Option<String>) -> Self {
+        Self { uid, ..Self::default() }
+    }
+
+    /// The present Envoy listeners: name and version.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = (&str, &str)> {
+        let listeners = (ResourceType::Listener, String::new())..;
+        let listeners = self.resources.range(listeners).take_while(|(at, _)| at.0 == ResourceType::Listener);
+        listeners.map(|(at, resource)| (at.1.as_str(), resource.version.as_str()))
+    }
+
+    /// The whole status. `observation` is what the proxies say, if their word is waited for.
+    pub(super) fn status(
+        &self,
+        model: Option<&GatewayModel>,
+        observation: Option<&Observation>,
+    ) -> GatewayStatus {
         let mut status = self.base_status.clone();
+        let version =
+            |name: &str| self.listeners().find(|(other, _)| *other == name).map(|(_, version)| version);
+        let proxies = observation.map(|observation| Proxies { observation, version: &version });
+        programmed::complete(&mut status, model, self.obstacle.as_ref(), proxies.as_ref());
         for listener in &mut status.listeners {
             listener.attached_routes = self.attached.get(&listener.name).copied().unwrap_or_default();
         }
@@ -70,6 +94,12 @@ impl GatewayState {
             }
         }
         touched
+    }
+
+    /// The routes that have a part in a scope.
+    pub(super) fn routes_of(&self, id: &ScopeId) -> BTreeSet<ObjectKey> {
+        let routes = self.scopes.get(id).into_iter().flatten().flat_map(|share| &share.routes);
+        routes.map(|route| route.order.age.key(Kind::HttpRoute)).collect()
     }
 
     /// The hosts of a scope: those that routes gave it, and the hostnames of listeners, which answer 404 themselves

@@ -1,0 +1,151 @@
+//! `Programmed` of the listeners and of the Gateway: what was translated, held against what the proxies say.
+
+use postern_api::gateway_api::{Condition, ConditionStatus, GatewayStatus, condition_type, reason};
+
+use super::GatewayModel;
+use crate::envoy::listener;
+use crate::observation::{Answer, Observation, words};
+use crate::resource::ResourceType;
+use crate::status::condition;
+
+/// The most rejected resources that one condition names.
+const MOST_NAMED: usize = 3;
+
+/// Why a Gateway is not programmed although its listeners are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Obstacle {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+/// The proxies of a Gateway, where their word is waited for.
+pub(crate) struct Proxies<'a> {
+    pub(crate) observation: &'a Observation,
+    /// The present version of an Envoy listener.
+    pub(crate) version: &'a dyn Fn(&str) -> Option<&'a str>,
+}
+
+/// Completes the status of a Gateway: until now `Programmed` of a listener says that it was translated, and that of the
+/// Gateway is missing.
+pub(crate) fn complete(
+    status: &mut GatewayStatus,
+    model: Option<&GatewayModel>,
+    obstacle: Option<&Obstacle>,
+    proxies: Option<&Proxies<'_>>,
+) {
+    let generation = status.conditions.first().and_then(|accepted| accepted.observed_generation);
+    let programmed = |status: &GatewayStatus| {
+        status.listeners.iter().filter_map(|l| find(&l.conditions)).filter(|c| c.is_true()).count()
+    };
+    let translated = programmed(status);
+    let mut refused = Vec::new();
+    let mut waiting = Vec::new();
+    if let (Some(proxies), Some(model)) = (proxies, model) {
+        for listener in &mut status.listeners {
+            let Some(port) = model.listeners.iter().find(|l| l.name == listener.name).map(|l| l.port) else {
+                continue;
+            };
+            let Some(condition) = listener.conditions.iter_mut().find(|c| is_programmed(c) && c.is_true())
+            else {
+                continue;
+            };
+            match judge(condition, proxies, port) {
+                Some(reason::INVALID) => {
+                    refused.push(format!("listener {}: {}", listener.name, condition.message));
+                }
+                Some(_) => waiting.push(format!("listener {}: {}", listener.name, condition.message)),
+                None => {}
+            }
+        }
+    }
+    let invalid = obstacle.filter(|obstacle| obstacle.reason == reason::INVALID);
+    let no = |reason, message: &str| {
+        condition(condition_type::PROGRAMMED, false, reason, message.to_owned(), generation)
+    };
+    let programmed = programmed(status);
+    let summary = match (invalid, obstacle) {
+        (Some(Obstacle { reason, message }), _) => no(reason, message),
+        _ if translated == 0 => no(reason::INVALID, "no listener can be served"),
+        _ if programmed == 0 && !refused.is_empty() => no(reason::INVALID, &refused.join("; ")),
+        (_, Some(Obstacle { reason, message })) => no(reason, message),
+        _ if programmed == 0 => no(reason::PENDING, &waiting.join("; ")),
+        _ => {
+            let how = if proxies.is_some() { "programmed" } else { "sent to Envoy" };
+            let mut message = format!("{programmed} of {} listeners are {how}", status.listeners.len());
+            refused.extend(waiting);
+            refused.extend(proxies.and_then(others));
+            for note in refused {
+                message.push_str("; ");
+                message.push_str(&note);
+            }
+            condition(condition_type::PROGRAMMED, true, reason::PROGRAMMED, message, generation)
+        }
+    };
+    status.conditions.push(summary);
+}
+
+/// Rewrites `Programmed` of a translated listener to what the proxies say of it; the reason if they have not
+/// acknowledged it.
+fn judge(condition: &mut Condition, proxies: &Proxies<'_>, port: u16) -> Option<&'static str> {
+    let name = listener::name(port);
+    let version = (proxies.version)(&name).unwrap_or_default();
+    let (reason, message) = match proxies.observation.answer(&name, version) {
+        Answer::Acknowledged { but: None } => {
+            "the proxies have acknowledged the listener".clone_into(&mut condition.message);
+            return None;
+        }
+        Answer::Acknowledged { but: Some(rejection) } => {
+            condition.message =
+                format!("some proxies refused Envoy listener {name}: {}", words(&rejection.error));
+            return None;
+        }
+        Answer::Refused { by, earlier } => {
+            let rest = if earlier { "its last good version stays" } else { "it is not served" };
+            (
+                reason::INVALID,
+                format!("the proxies refused Envoy listener {name}, {rest}: {}", words(&by.error)),
+            )
+        }
+        Answer::Waiting { proxies: 0 } => {
+            (reason::PENDING, "no proxy of the Gateway has connected yet".to_owned())
+        }
+        Answer::Waiting { proxies } => {
+            (reason::PENDING, format!("{} acknowledged Envoy listener {name} yet", none_of(proxies)))
+        }
+    };
+    condition.status = ConditionStatus::False;
+    reason.clone_into(&mut condition.reason);
+    condition.message = message;
+    Some(reason)
+}
+
+fn none_of(proxies: usize) -> String {
+    if proxies == 1 { "the proxy has not".to_owned() } else { format!("none of {proxies} proxies has") }
+}
+
+/// What the proxies refused besides listeners.
+fn others(proxies: &Proxies<'_>) -> Option<String> {
+    let mut rejections =
+        proxies.observation.rejections().iter().filter(|r| r.resource_type != ResourceType::Listener);
+    let named: Vec<String> = rejections
+        .by_ref()
+        .take(MOST_NAMED)
+        .map(|r| format!("{} {} ({})", r.resource_type.short_name(), r.name, words(&r.error)))
+        .collect();
+    if named.is_empty() {
+        return None;
+    }
+    let more = match rejections.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!("refused by proxies, which keep the last good version: {}{more}", named.join(", ")))
+}
+
+fn is_programmed(condition: &Condition) -> bool {
+    condition.type_ == condition_type::PROGRAMMED
+}
+
+fn find(conditions: &[Condition]) -> Option<&Condition> {
+    conditions.iter().find(|condition| is_programmed(condition))
+}

@@ -1,0 +1,72 @@
+//! From the name of a refused resource to the object that it was made of.
+
+use crate::envoy::scope::ScopeId;
+use crate::object::{Kind, ObjectKey};
+use crate::resource::ResourceType;
+
+/// What a resource was made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Culprit {
+    /// One object.
+    Object(ObjectKey),
+    /// The routes of a host.
+    Routes(ScopeId),
+    /// The Gateway itself.
+    Gateway,
+}
+
+/// What the resource with this name was made of.
+pub(crate) fn culprit(resource_type: ResourceType, name: &str) -> Culprit {
+    let found = match resource_type {
+        ResourceType::Cluster | ResourceType::ClusterLoadAssignment => cluster(name).map(Culprit::Object),
+        ResourceType::Secret => object(Kind::Secret, name).map(Culprit::Object),
+        ResourceType::ScopedRouteConfiguration | ResourceType::RouteConfiguration => {
+            ScopeId::parse(name).map(Culprit::Routes)
+        }
+        ResourceType::Listener => None,
+    };
+    found.unwrap_or(Culprit::Gateway)
+}
+
+fn cluster(name: &str) -> Option<ObjectKey> {
+    let name = name.split_once('~').map_or(name, |(name, _)| name);
+    if let Some(backend) = name.strip_prefix("backend/").filter(|rest| rest.contains('/')) {
+        return object(Kind::Backend, backend);
+    }
+    object(Kind::Service, name.rsplit_once(':')?.0)
+}
+
+fn object(kind: Kind, name: &str) -> Option<ObjectKey> {
+    let (namespace, name) = name.split_once('/')?;
+    Some(ObjectKey::new(kind, namespace, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{BackendObject, ClusterId, Upstream};
+    use crate::object::NamespacedName;
+
+    #[test]
+    fn names_lead_back_to_objects() {
+        let name = |name| NamespacedName::new("backend", name);
+        for upstream in [Upstream::Http1, Upstream::Http2, Upstream::Http1OverTls] {
+            let service = ClusterId { backend: BackendObject::Service(name("s"), 80), upstream };
+            let found = culprit(ResourceType::ClusterLoadAssignment, &service.name());
+            assert_eq!(found, Culprit::Object(ObjectKey::new(Kind::Service, "backend", "s")));
+            let backend = ClusterId { backend: BackendObject::Static(name("b")), upstream };
+            let found = culprit(ResourceType::Cluster, &backend.name());
+            assert_eq!(found, Culprit::Object(ObjectKey::new(Kind::Backend, "backend", "b")));
+        }
+        assert_eq!(
+            culprit(ResourceType::Secret, "a/cert"),
+            Culprit::Object(ObjectKey::new(Kind::Secret, "a", "cert"))
+        );
+        for scope in [ScopeId::Host(80, "a.example".to_owned()), ScopeId::Wildcards(443)] {
+            let found = culprit(ResourceType::ScopedRouteConfiguration, &scope.name());
+            assert_eq!(found, Culprit::Routes(scope));
+        }
+        assert_eq!(culprit(ResourceType::Listener, "80/tcp"), Culprit::Gateway);
+        assert_eq!(culprit(ResourceType::Cluster, "what is this"), Culprit::Gateway);
+    }
+}
