@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use postern_translator::{NamespacedName, Resource, ResourceType, Translator, descriptor};
-use prost_reflect::{DynamicMessage, SerializeOptions};
+use prost_reflect::{DeserializeOptions, DynamicMessage, SerializeOptions};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -86,9 +86,7 @@ pub fn to_json(resource: &Resource) -> Result<Value, ConfigError> {
 
 /// [`to_json`] for a resource that is published already.
 pub fn published_to_json(resource: &postern_xds::Resource) -> Result<Value, ConfigError> {
-    let url = resource.resource_type().type_url();
-    let message = url.rsplit_once('/').map_or(url, |(_, message)| message);
-    message_to_json(message, resource.name(), resource.body().clone())
+    message_to_json(message_name(resource.resource_type()), resource.name(), resource.body().clone())
 }
 
 fn message_to_json(message: &str, name: &str, body: Bytes) -> Result<Value, ConfigError> {
@@ -97,6 +95,36 @@ fn message_to_json(message: &str, name: &str, body: Bytes) -> Result<Value, Conf
         .ok_or_else(|| ConfigError::UnknownType(message.to_owned()))?;
     let decoded = DynamicMessage::decode(descriptor, body)
         .map_err(|source| ConfigError::Decode { name: name.to_owned(), source })?;
+    canonical(message, name, &decoded)
+}
+
+/// The JSON that an Envoy printed of a resource, in the form of [`to_json`]: equal content gives equal values.
+pub fn of_envoy(
+    resource_type: postern_xds::ResourceType,
+    name: &str,
+    value: Value,
+) -> Result<Value, ConfigError> {
+    let message = message_name(resource_type);
+    let descriptor = descriptor::pool()
+        .get_message_by_name(message)
+        .ok_or_else(|| ConfigError::UnknownType(message.to_owned()))?;
+    let mut value = value;
+    if let Some(members) = value.as_object_mut() {
+        // It came out of an `Any`.
+        members.remove("@type");
+    }
+    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    let decoded = DynamicMessage::deserialize_with_options(descriptor, value, &options)
+        .map_err(|source| ConfigError::Json { name: name.to_owned(), source })?;
+    canonical(message, name, &decoded)
+}
+
+fn message_name(resource_type: postern_xds::ResourceType) -> &'static str {
+    let url = resource_type.type_url();
+    url.rsplit_once('/').map_or(url, |(_, message)| message)
+}
+
+fn canonical(message: &str, name: &str, decoded: &DynamicMessage) -> Result<Value, ConfigError> {
     let options = SerializeOptions::new().skip_default_fields(true).stringify_64_bit_integers(true);
     let mut value = decoded
         .serialize_with_options(serde_json::value::Serializer, &options)

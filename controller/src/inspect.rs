@@ -3,7 +3,9 @@
 //! Served as JSON on a loopback address ([`router`]) and read by the command line through a port-forward, from each
 //! replica: the documents in [`document`] are what both agree on.
 
+pub mod compare;
 pub mod document;
+pub mod dump;
 mod router;
 
 use std::fmt::Write as _;
