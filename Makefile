@@ -10,7 +10,7 @@ EXAMPLE ?= quickstart
 ECHO ?= --echo red=127.0.0.1:3001 --echo blue=127.0.0.1:3002
 CARGO ?= cargo
 
-.PHONY: help run test lint fmt bench docs crds envoy check-machine
+.PHONY: help run test e2e lint fmt bench docs crds envoy check-machine
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,9 +26,12 @@ test: check-machine ## Run all tests: unit, property, golden, real Envoy, exampl
 	$(CARGO) build --workspace --all-targets; \
 	$(CARGO) test --workspace
 
+e2e: check-machine ## Run the tests in a cluster: KUBECONFIG's, else kind's, else the project's own node (as root)
+	@hack/e2e.sh
+
 lint: check-machine ## Check format, lints, documentation and (where cargo-deny is installed) dependencies
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features postern-e2e/cluster -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: dependencies were not checked (cargo install --locked cargo-deny)"; fi

@@ -31,7 +31,7 @@ pub enum Protocol {
     Http2,
 }
 
-/// One request to a port on loopback.
+/// One request, to a port on loopback if nothing else is said.
 #[derive(Clone, Debug)]
 pub struct Call {
     address: SocketAddr,
@@ -57,6 +57,13 @@ impl Call {
             protocol: Protocol::Http1,
             tls: None,
         }
+    }
+
+    /// To another address than loopback.
+    #[must_use]
+    pub fn at(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
     }
 
     /// With another method.

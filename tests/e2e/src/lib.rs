@@ -6,6 +6,9 @@
 //! while a test changes the configuration, and [`Postern`] runs the shipped binary instead of the
 //! in-process translator.
 //!
+//! A [`Cluster`] is the same with a real Kubernetes in the place of the world; its tests need the feature
+//! `cluster`, and `make e2e` runs them.
+//!
 //! Nothing outlives its value: dropping a world kills the processes that it started. Ports come from
 //! [`Port`], so tests run side by side. Where a test fails, its directory with Envoy's log is kept
 //! and named on standard error.
@@ -15,6 +18,7 @@
 
 mod backend;
 mod client;
+mod cluster;
 mod envoy;
 mod goldens;
 mod load;
@@ -28,6 +32,10 @@ mod yaml;
 
 pub use backend::{Backend, Reply, Seen};
 pub use client::{Answer, Call, Connection, Protocol, raw};
+pub use cluster::{
+    CLUSTER_PATIENCE, CONTROLLER_DEPLOYMENT, CONTROLLER_NAMESPACE, Cluster, EchoReply, GATEWAY_API_CHANNEL,
+    Kubectl, Namespace, Outage,
+};
 pub use envoy::{Envoy, find_envoy};
 pub use goldens::golden_inputs;
 pub use load::{Load, LoadReport, Stream};
@@ -35,6 +43,6 @@ pub use ports::Port;
 pub use postern::{Finished, Postern, postern_binary, repository};
 pub use proxy::CountingProxy;
 pub use tls::{Authority, Certificate, ClientTls};
-pub use wait::{PATIENCE, until};
+pub use wait::{PATIENCE, until, until_within};
 pub use world::{Want, World, expect, read_object};
 pub use yaml::{Vars, gateway, http_route, service, static_backend, tls_secret, traffic_policy};

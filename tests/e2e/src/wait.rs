@@ -8,7 +8,16 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Calls `probe` until it returns `Ok`, at most for [`PATIENCE`]; fails with its last `Err`.
-pub async fn until<T, F, Fut>(what: &str, mut probe: F) -> T
+pub async fn until<T, F, Fut>(what: &str, probe: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, String>>,
+{
+    until_within(PATIENCE, what, probe).await
+}
+
+/// The same with a patience of its own, for what takes longer than a process on this machine.
+pub async fn until_within<T, F, Fut>(patience: Duration, what: &str, mut probe: F) -> T
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, String>>,
@@ -19,7 +28,7 @@ where
         match probe().await {
             Ok(value) => return value,
             Err(last) => {
-                assert!(begin.elapsed() < PATIENCE, "no {what} within {PATIENCE:?}: {last}");
+                assert!(begin.elapsed() < patience, "no {what} within {patience:?}: {last}");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_millis(50));
             }

@@ -1,0 +1,9 @@
+//! Postern in a real cluster, whichever `KUBECONFIG` names. `make e2e` brings one up, and runs these.
+//!
+//! Tests run side by side: one that keeps to a namespace of its own takes `Cluster::shared()`, one that disturbs
+//! others `Cluster::alone()`.
+
+// A helper of tests has nobody to return an error to: it fails the test.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
