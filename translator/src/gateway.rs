@@ -2,6 +2,7 @@
 
 mod addresses;
 mod certificates;
+pub(crate) mod class;
 mod conflicts;
 pub(crate) mod programmed;
 mod protection;
@@ -138,7 +139,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
     let mut drafts = Vec::new();
     for (index, spec) in gateway.spec.listeners.iter().enumerate() {
         let field = format!("spec.listeners[{index}]");
-        let judged = validate::listener(reader, &key, &field, spec, &mut secrets, &mut problems);
+        let judged = validate::listener(reader, &key, &field, spec, options, &mut secrets, &mut problems);
         drafts.push((field, judged));
     }
     conflicts::mark(&key, &mut drafts, &mut problems);
@@ -278,15 +279,4 @@ fn accepted(
         None => (true, reason::ACCEPTED, "the Gateway is accepted".to_owned()),
     };
     condition(condition_type::ACCEPTED, holds, reason, message, generation)
-}
-
-/// The conditions of a GatewayClass of ours.
-pub(crate) fn class_conditions(class: &GatewayClass) -> Vec<Condition> {
-    vec![condition(
-        condition_type::ACCEPTED,
-        true,
-        reason::ACCEPTED,
-        "the GatewayClass belongs to this controller",
-        class.metadata.generation,
-    )]
 }

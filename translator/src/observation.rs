@@ -107,8 +107,12 @@ mod tests {
         let mut forward = ProxyReport::default();
         let mut backward = ProxyReport::default();
         let all = [one("b"), one("a"), one("b")];
-        all.iter().for_each(|report| forward.merge(report));
-        all.iter().rev().for_each(|report| backward.merge(report));
+        for report in &all {
+            forward.merge(report);
+        }
+        for report in all.iter().rev() {
+            backward.merge(report);
+        }
         assert_eq!(forward, backward);
         assert_eq!(forward.listeners["80/tcp"]["v1"], 3);
         let rejections: Vec<_> = forward.rejections.iter().map(|r| (r.error.as_str(), r.proxies)).collect();

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
-use postern_api::gateway_api::{Gateway, GatewayClass, GatewayClassStatus, HttpRoute};
+use postern_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
 use postern_api::kgateway::Backend;
 
 use self::observe::Refusals;
@@ -334,20 +334,19 @@ impl Translator {
     }
 
     fn run_class(&mut self, unit: &Unit, name: &NamespacedName) {
-        let status = self.run(unit, |reader, options| {
+        let output = self.run(unit, |reader, options| {
             let class = reader.get::<GatewayClass>("", &name.name)?;
-            (class.spec.controller_name == options.controller_name).then(|| {
-                Status::GatewayClass(GatewayClassStatus {
-                    conditions: gateway::class_conditions(class),
-                    ..GatewayClassStatus::default()
-                })
-            })
+            (class.spec.controller_name == options.controller_name)
+                .then(|| gateway::class::translate(reader, class, options))
         });
-        if let Some(status) = status {
+        if let Some(output) = output {
             if self.store.get::<GatewayClass>("", &name.name).is_none() {
                 self.forget(unit);
             }
-            self.set_status(ObjectKey::new(Kind::GatewayClass, "", &name.name), status);
+            let (status, problems) = output.unzip();
+            self.set_problems(unit, problems.unwrap_or_default());
+            let key = ObjectKey::new(Kind::GatewayClass, "", &name.name);
+            self.set_status(key, status.map(Status::GatewayClass));
         }
     }
 

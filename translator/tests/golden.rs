@@ -1,11 +1,15 @@
-//! `golden/<capability>/input.yaml` against `xds.snap`, `status.snap` and `problems.snap` beside it.
+//! `golden/<capability>/input.yaml` against `xds.snap`, `status.snap` and `problems.snap` beside it. Where there is an
+//! `options.yaml`, it says what surrounds the objects: a cluster, and proxies that answer.
 
+#[path = "support/cluster.rs"]
+mod cluster;
 #[path = "support/objects.rs"]
 mod objects;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use self::cluster::Cluster;
 use postern_translator::{Object, Translator, descriptor};
 use serde_json::{Value, json};
 
@@ -21,8 +25,18 @@ fn resources(translator: &Translator) -> BTreeMap<String, BTreeMap<String, Vec<V
     out
 }
 
-fn statuses(translator: &Translator) -> BTreeMap<String, Value> {
-    translator.statuses().iter().map(|(key, status)| (key.to_string(), json!(status))).collect()
+/// The features of a GatewayClass are the same everywhere, so only this golden shows them.
+const FEATURES: &str = "classes";
+
+fn statuses(folder: &Path, translator: &Translator) -> BTreeMap<String, Value> {
+    let statuses = translator.statuses().iter().map(|(key, status)| {
+        let mut status = json!(status);
+        if let Some(fields) = status.as_object_mut().filter(|_| !folder.ends_with(FEATURES)) {
+            fields.remove("supportedFeatures");
+        }
+        (key.to_string(), status)
+    });
+    statuses.collect()
 }
 
 fn problems(translator: &Translator) -> Vec<String> {
@@ -51,10 +65,18 @@ fn goldens() -> Vec<(PathBuf, Vec<Object>)> {
         .collect()
 }
 
+/// A translator that has seen the objects of a golden and heard the proxies.
+fn translated(folder: &Path, loaded: Vec<Object>) -> Translator {
+    let cluster = Cluster::load(folder);
+    let mut translator = objects::translated_with(cluster.options(), loaded);
+    cluster.observe(&mut translator);
+    translator
+}
+
 #[test]
 fn every_golden_holds() {
     for (folder, loaded) in goldens() {
-        let translator = objects::translated(loaded);
+        let translator = translated(&folder, loaded);
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path(&folder);
         settings.set_prepend_module_to_snapshot(false);
@@ -62,7 +84,7 @@ fn every_golden_holds() {
         settings.set_sort_maps(true);
         settings.bind(|| {
             insta::assert_yaml_snapshot!("xds", resources(&translator));
-            insta::assert_yaml_snapshot!("status", statuses(&translator));
+            insta::assert_yaml_snapshot!("status", statuses(&folder, &translator));
             insta::assert_yaml_snapshot!("problems", problems(&translator));
         });
     }
@@ -71,12 +93,12 @@ fn every_golden_holds() {
 #[test]
 fn shuffled_input_gives_the_same_bytes() {
     for (folder, mut loaded) in goldens() {
-        let forward = objects::translated(loaded.clone());
+        let forward = translated(&folder, loaded.clone());
         loaded.reverse();
-        let backward = objects::translated(loaded.clone());
+        let backward = translated(&folder, loaded.clone());
         let middle = loaded.len() / 2;
         loaded.rotate_left(middle);
-        let rotated = objects::translated(loaded);
+        let rotated = translated(&folder, loaded);
         for other in [backward, rotated] {
             assert_eq!(forward.gateways().collect::<Vec<_>>(), other.gateways().collect::<Vec<_>>());
             for gateway in forward.gateways() {

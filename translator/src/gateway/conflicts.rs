@@ -95,6 +95,7 @@ mod tests {
                     &gateway,
                     &field,
                     spec,
+                    &crate::Options::default(),
                     &mut secrets,
                     &mut Problems::default(),
                 );

@@ -49,12 +49,12 @@ pub(crate) fn complete(
             else {
                 continue;
             };
-            match judge(condition, proxies, port) {
-                Some(reason::INVALID) => {
-                    refused.push(format!("listener {}: {}", listener.name, condition.message));
-                }
-                Some(_) => waiting.push(format!("listener {}: {}", listener.name, condition.message)),
-                None => {}
+            let verdict = judge(condition, proxies, port);
+            let note = format!("listener {}: {}", listener.name, condition.message);
+            match verdict {
+                Verdict::Fine => {}
+                Verdict::Divided | Verdict::Refused => refused.push(note),
+                Verdict::Waiting => waiting.push(note),
             }
         }
     }
@@ -84,39 +84,49 @@ pub(crate) fn complete(
     status.conditions.push(summary);
 }
 
-/// Rewrites `Programmed` of a translated listener to what the proxies say of it; the reason if they have not
-/// acknowledged it.
-fn judge(condition: &mut Condition, proxies: &Proxies<'_>, port: u16) -> Option<&'static str> {
+/// What the proxies say of a listener.
+enum Verdict {
+    Fine,
+    /// Some have acknowledged it, others have refused it.
+    Divided,
+    Refused,
+    Waiting,
+}
+
+/// Rewrites `Programmed` of a translated listener to what the proxies say of it.
+fn judge(condition: &mut Condition, proxies: &Proxies<'_>, port: u16) -> Verdict {
     let name = listener::name(port);
     let version = (proxies.version)(&name).unwrap_or_default();
-    let (reason, message) = match proxies.observation.answer(&name, version) {
+    let (verdict, reason, message) = match proxies.observation.answer(&name, version) {
         Answer::Acknowledged { but: None } => {
             "the proxies have acknowledged the listener".clone_into(&mut condition.message);
-            return None;
+            return Verdict::Fine;
         }
         Answer::Acknowledged { but: Some(rejection) } => {
             condition.message =
                 format!("some proxies refused Envoy listener {name}: {}", words(&rejection.error));
-            return None;
+            return Verdict::Divided;
         }
         Answer::Refused { by, earlier } => {
             let rest = if earlier { "its last good version stays" } else { "it is not served" };
             (
+                Verdict::Refused,
                 reason::INVALID,
                 format!("the proxies refused Envoy listener {name}, {rest}: {}", words(&by.error)),
             )
         }
         Answer::Waiting { proxies: 0 } => {
-            (reason::PENDING, "no proxy of the Gateway has connected yet".to_owned())
+            (Verdict::Waiting, reason::PENDING, "no proxy of the Gateway has connected yet".to_owned())
         }
         Answer::Waiting { proxies } => {
-            (reason::PENDING, format!("{} acknowledged Envoy listener {name} yet", none_of(proxies)))
+            let message = format!("{} acknowledged Envoy listener {name} yet", none_of(proxies));
+            (Verdict::Waiting, reason::PENDING, message)
         }
     };
     condition.status = ConditionStatus::False;
     reason.clone_into(&mut condition.reason);
     condition.message = message;
-    Some(reason)
+    verdict
 }
 
 fn none_of(proxies: usize) -> String {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use postern_api::gateway_api::{AllowedRoutes, Listener as ListenerSpec, RouteGroupKind, reason};
 
 use super::{Draft, Listener, ListenerConditions, Namespaces, Protocol, certificates};
+use crate::Options;
 use crate::dependency::Reader;
 use crate::hostname::Hostname;
 use crate::object::{Kind, ObjectKey};
@@ -33,6 +34,7 @@ pub(crate) fn listener(
     gateway: &ObjectKey,
     field: &str,
     spec: &ListenerSpec,
+    options: &Options,
     secrets: &mut BTreeMap<String, Arc<Resource>>,
     problems: &mut Problems,
 ) -> Judged {
@@ -57,6 +59,13 @@ pub(crate) fn listener(
     if spec.port == 0 {
         let message = "port 0 cannot be served".to_owned();
         problems.error(gateway, format!("{field}.port"), &message, "use a port from 1 to 65535");
+        return refuse(reason::PORT_UNAVAILABLE, message);
+    }
+    if options.reserved_ports.contains(&spec.port) {
+        let message = format!("the proxies need port {} for themselves", spec.port);
+        let reserved: Vec<String> = options.reserved_ports.iter().map(ToString::to_string).collect();
+        let remedy = format!("use another port; reserved are {}", reserved.join(", "));
+        problems.error(gateway, format!("{field}.port"), &message, remedy);
         return refuse(reason::PORT_UNAVAILABLE, message);
     }
     let hostname = match Hostname::parse_optional(spec.hostname.as_deref()) {

@@ -1,6 +1,8 @@
 use super::*;
 use crate::dependency::PANICS;
 use crate::object::{Object, Stored};
+use crate::observation::ProxyReport;
+use crate::status::ROUTE_PROGRAMMED;
 
 fn apply(translator: &mut Translator, kind: Kind, json: serde_json::Value) {
     translator.apply(Change::Upsert(Object::deserialize(kind, json).unwrap()));
@@ -60,7 +62,11 @@ fn gateway(translator: &mut Translator, certificate: &str) {
 }
 
 fn ours() -> Translator {
-    let mut translator = Translator::new(Options::default());
+    ours_with(Options::default())
+}
+
+fn ours_with(options: Options) -> Translator {
+    let mut translator = Translator::new(options);
     let class = serde_json::json!({ "metadata": { "name": "c" }, "spec": { "controllerName": crate::CONTROLLER_NAME } });
     apply(&mut translator, Kind::GatewayClass, class);
     translator
@@ -139,4 +145,105 @@ fn rebuilding_says_everything() {
     let update = translator.rebuild();
     assert_eq!(update.removed_gateways, [name]);
     assert!(update.gateways.is_empty());
+}
+
+fn http(translator: &mut Translator, port: u16, uid: &str) {
+    let json = serde_json::json!({
+        "metadata": { "name": "g", "namespace": "a", "uid": uid },
+        "spec": { "gatewayClassName": "c", "listeners": [{ "name": "http", "port": port, "protocol": "HTTP" }] },
+    });
+    apply(translator, Kind::Gateway, json);
+}
+
+/// The reason of `Programmed` of the Gateway in an update; empty if the update does not speak of it.
+fn programmed(update: &Update) -> String {
+    match update.statuses.get(&ObjectKey::new(Kind::Gateway, "a", "g")) {
+        Some(Some(Status::Gateway(status))) => {
+            let condition = status.conditions.iter().find(|c| c.type_ == "Programmed").unwrap();
+            format!("{} {}", condition.status.as_str(), condition.reason)
+        }
+        _ => String::new(),
+    }
+}
+
+#[test]
+fn a_gateway_is_programmed_when_a_proxy_says_so() {
+    let options = Options { await_proxies: true, ..Options::default() };
+    let mut translator = ours_with(options);
+    let name = NamespacedName::new("a", "g");
+    http(&mut translator, 80, "1");
+    assert_eq!(programmed(&translator.translate()), "False Pending");
+    let held = |translator: &Translator| {
+        let listener =
+            translator.resources(&name).find(|r| r.resource_type == ResourceType::Listener).unwrap();
+        let mut report = ProxyReport::default();
+        report.add([(listener.name.as_str(), listener.version.as_str())], []);
+        report
+    };
+    let before = translator.units_run();
+    let report = held(&translator);
+    translator.observe(&name, report.clone());
+    assert_eq!(programmed(&translator.translate()), "True Programmed");
+    translator.observe(&name, report.clone());
+    assert_eq!(translator.translate(), Update::default(), "the same again is no news");
+    translator.observe(&name, ProxyReport::default());
+    assert_eq!(translator.translate(), Update::default(), "a restart of the proxies");
+    assert_eq!(translator.units_run(), before, "nothing is translated for it");
+
+    // Another port is another listener; a report of the old one says nothing about it.
+    http(&mut translator, 81, "1");
+    translator.observe(&name, report);
+    assert_eq!(programmed(&translator.translate()), "False Pending");
+    let report = held(&translator);
+    translator.observe(&name, report);
+    assert_eq!(programmed(&translator.translate()), "True Programmed");
+    let update = translator.rebuild();
+    assert_eq!(programmed(&update), "True Programmed", "what was heard survives a rebuild");
+
+    // Deleted and created again: nobody has heard of the new one.
+    http(&mut translator, 81, "2");
+    assert_eq!(programmed(&translator.translate()), "False Pending");
+    translator.apply(Change::Delete(ObjectKey::new(Kind::Gateway, "a", "g")));
+    let update = translator.translate();
+    assert_eq!(update.statuses[&ObjectKey::new(Kind::Gateway, "a", "g")], None);
+}
+
+#[test]
+fn a_refused_host_is_told_where_it_comes_from() {
+    let mut translator = ours();
+    let name = NamespacedName::new("a", "g");
+    http(&mut translator, 80, "1");
+    route(&mut translator, "one", "service");
+    route(&mut translator, "two", "service");
+    translator.translate();
+    let key = |name: &str| ObjectKey::new(Kind::HttpRoute, "a", name);
+    let refused = |translator: &Translator, name: &str| {
+        translator.statuses()[&key(name)]
+            .conditions()
+            .iter()
+            .any(|c| c.type_ == ROUTE_PROGRAMMED && !c.is_true())
+    };
+    let mut report = ProxyReport::default();
+    report.add([], [(ResourceType::ScopedRouteConfiguration, "80/one.example.com", "no")]);
+    translator.observe(&name, report);
+    let update = translator.translate();
+    assert!(refused(&translator, "one") && !refused(&translator, "two"));
+    assert!(update.statuses.contains_key(&key("one")) && !update.statuses.contains_key(&key("two")));
+    let about = |translator: &Translator| {
+        translator
+            .problems()
+            .iter()
+            .filter(|p| p.message.contains("refused"))
+            .map(|p| p.object.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(about(&translator), [key("one")]);
+    route(&mut translator, "one", "other");
+    translator.translate();
+    assert!(refused(&translator, "one"), "until the proxies take it");
+    translator.observe(&name, ProxyReport::default());
+    let update = translator.translate();
+    assert!(!refused(&translator, "one"));
+    assert!(update.statuses.contains_key(&key("one")));
+    assert_eq!(about(&translator), []);
 }

@@ -20,8 +20,14 @@ pub(crate) fn load(yaml: &str) -> Vec<Object> {
 }
 
 /// A translator that has seen these objects, translated.
+#[allow(dead_code, reason = "not every test that uses this file does")]
 pub(crate) fn translated(objects: impl IntoIterator<Item = Object>) -> Translator {
-    let mut translator = Translator::new(Options::default());
+    translated_with(Options::default(), objects)
+}
+
+/// The same with other options.
+pub(crate) fn translated_with(options: Options, objects: impl IntoIterator<Item = Object>) -> Translator {
+    let mut translator = Translator::new(options);
     for object in objects {
         translator.apply(Change::Upsert(object));
     }
