@@ -85,11 +85,14 @@ impl Applier {
             outcome.errors.extend(errors);
             return Ok(());
         }
-        // Whoever owned the leftovers is gone if the Gateway of that name is the one that we know.
-        if !plan.leftovers.is_empty() && self.uid().await?.as_ref() == Some(uid) {
-            for (kind, uid) in &plan.leftovers {
-                self.delete(*kind, uid).await?;
-            }
+        // Objects that vanish may be the first sign of a Gateway that was deleted: what is made anew for it would be orphaned.
+        // And who owned the leftovers is gone only if the Gateway of that name is the one that we know.
+        let news = !plan.leftovers.is_empty() || plan.steps.iter().any(|it| matches!(it.1, Step::Create(_)));
+        if news && self.uid().await?.as_ref() != Some(uid) {
+            return Err(ProvisionError::Outdated { object: self.gateway.clone() });
+        }
+        for (kind, uid) in &plan.leftovers {
+            self.delete(*kind, uid).await?;
         }
         let ending = plan.ending.into_iter().chain(plan.leftovers.into_iter().map(|it| it.0));
         outcome.errors.extend(ending.map(|kind| ProvisionError::Ending { kind, object: object() }));

@@ -26,6 +26,12 @@ pub enum ProvisionError {
         /// Its name.
         object: NamespacedName,
     },
+    /// There is no such Gateway any more; the watch is about to say so.
+    #[error("Gateway {object} was deleted")]
+    Outdated {
+        /// Its name.
+        object: NamespacedName,
+    },
     /// The API server refused.
     #[error("cannot {verb} {kind} {object}: {}", message(source))]
     Api {
@@ -66,11 +72,12 @@ impl ProvisionError {
     /// Whether it goes by without anybody doing anything.
     pub(super) fn is_passing(&self) -> bool {
         match self {
-            Self::Ending { .. } => true,
-            // Nothing can be made in a namespace that is being deleted, and all of it goes.
+            Self::Ending { .. } | Self::Outdated { .. } => true,
             Self::Api { source: kube::Error::Api(status), .. } => {
                 let causes = status.details.as_ref().map(|it| it.causes.as_slice()).unwrap_or_default();
-                causes.iter().any(|it| it.reason == "NamespaceTerminating")
+                // The object came or went between the look and the deed; or nothing can be made in a namespace that is being
+                // deleted, and all of it goes.
+                status.is_conflict() || causes.iter().any(|it| it.reason == "NamespaceTerminating")
             }
             _ => false,
         }
