@@ -21,6 +21,8 @@ pub(super) struct Election {
 struct Seen {
     lease: Lease,
     since: Instant,
+    /// Whether it was deleted since. Its holder may not know yet.
+    deleted: bool,
 }
 
 /// What to do about the Lease.
@@ -47,10 +49,14 @@ impl Election {
 
     /// Notes what the API server says; `None` if there is no Lease.
     pub(super) fn observe(&mut self, lease: Option<Lease>, now: Instant) {
-        self.seen = lease.map(|lease| {
-            let unchanged = self.seen.take().filter(|seen| seen.lease.spec == lease.spec);
-            Seen { since: unchanged.map_or(now, |seen| seen.since), lease }
-        });
+        let Some(lease) = lease else {
+            if let Some(seen) = &mut self.seen {
+                seen.deleted = true;
+            }
+            return;
+        };
+        let unchanged = self.seen.take().filter(|seen| seen.lease.spec == lease.spec);
+        self.seen = Some(Seen { since: unchanged.map_or(now, |seen| seen.since), lease, deleted: false });
     }
 
     /// The holder, if there is one.
@@ -67,7 +73,12 @@ impl Election {
     /// What to do now.
     pub(super) fn step(&self, now: Instant, clock: Timestamp) -> Step {
         let clock = MicroTime(clock);
-        let Some(seen) = &self.seen else {
+        let before = self.seen.as_ref().and_then(|seen| seen.lease.spec.clone()).unwrap_or_default();
+        let waits = |seen: &Seen| now < seen.since + self.promised(&before);
+        if self.holder().is_some() && !self.is_ours() && self.seen.as_ref().is_some_and(waits) {
+            return Step::Wait;
+        }
+        let Some(seen) = self.seen.as_ref().filter(|seen| !seen.deleted) else {
             let spec = self.held(LeaseSpec { lease_transitions: Some(0), ..LeaseSpec::default() }, clock);
             let metadata = ObjectMeta {
                 namespace: Some(self.namespace.clone()),
@@ -76,11 +87,8 @@ impl Election {
             };
             return Step::Create(Box::new(Lease { metadata, spec: Some(spec) }));
         };
-        let before = seen.lease.spec.clone().unwrap_or_default();
         let spec = if self.is_ours() {
             LeaseSpec { renew_time: Some(clock), lease_duration_seconds: Some(self.seconds()), ..before }
-        } else if self.holder().is_some() && now < seen.since + self.promised(&before) {
-            return Step::Wait;
         } else {
             let transitions = before.lease_transitions.unwrap_or_default().saturating_add(1);
             self.held(LeaseSpec { lease_transitions: Some(transitions), ..before }, clock)
@@ -90,7 +98,7 @@ impl Election {
 
     /// The Lease without a holder, if it is ours.
     pub(super) fn released(&self, clock: Timestamp) -> Option<Lease> {
-        let seen = self.seen.as_ref().filter(|_| self.is_ours())?;
+        let seen = self.seen.as_ref().filter(|seen| self.is_ours() && !seen.deleted)?;
         let before = seen.lease.spec.clone().unwrap_or_default();
         let spec = LeaseSpec { holder_identity: None, renew_time: Some(MicroTime(clock)), ..before };
         Some(Lease { metadata: seen.lease.metadata.clone(), spec: Some(spec) })
@@ -200,9 +208,14 @@ mod tests {
         let now = Instant::now();
         let mut a = election("a");
         let lease = written(a.step(now, clock(0)));
-        a.observe(Some(lease), now);
+        a.observe(Some(lease.clone()), now);
         a.observe(None, now);
-        assert!(!a.is_ours());
-        assert!(matches!(a.step(now, clock(1)), Step::Create(_)));
+        assert!(matches!(a.step(now, clock(1)), Step::Create(_)), "by its holder at once");
+        assert_eq!(a.released(clock(1)), None);
+        let mut b = election("b");
+        b.observe(Some(lease), now);
+        b.observe(None, now);
+        assert_eq!(b.step(now, clock(1)), Step::Wait, "the holder may not know it");
+        assert!(matches!(b.step(now + DURATION, clock(6)), Step::Create(_)));
     }
 }

@@ -6,4 +6,8 @@
 // A helper of tests has nobody to return an error to: it fails the test.
 #![allow(clippy::unwrap_used)]
 
+mod events;
 mod harness;
+mod lease;
+mod relay;
+mod status_writer;
