@@ -13,13 +13,12 @@ use std::time::{Duration, Instant};
 
 use postern::bootstrap::{Address, BOOTSTRAP_FILE, Bootstrap, CA_FILE, TOKEN_FILE, XdsService};
 use postern::envoy::find;
-use postern_xds::{Admission, Authenticator, Hub, Peer, Server, Snapshot, Tls, TlsFiles};
+use postern_xds::{Admission, Authenticator, Hub, Peer, Refusal, Server, Snapshot, Tls, TlsFiles};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -73,7 +72,7 @@ impl Authenticator for Recorder {
         peer: &Peer,
         metadata: &MetadataMap,
         node: &str,
-    ) -> Result<Admission, Status> {
+    ) -> Result<Admission, Refusal> {
         assert!(peer.tls);
         let presented: Vec<_> =
             metadata.get_all("authorization").iter().map(|it| it.to_str().unwrap()).collect();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
-use tonic::Status;
 use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
 
 /// What the transport knows about the other end of a connection.
 #[derive(Clone, Debug, Default)]
@@ -39,10 +39,31 @@ impl Admission {
     }
 }
 
+/// The reason to refuse a stream that says not who it is.
+pub(crate) const NO_NODE: &str = "no_node";
+/// The reason to refuse a stream of a node that has as many as it may.
+pub(crate) const TOO_MANY_STREAMS: &str = "too_many_streams";
+
+/// Why a stream is refused.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The reason in snake case, one of few, for the metrics.
+    pub reason: &'static str,
+    /// The status with which the stream ends.
+    pub status: Status,
+}
+
+impl Refusal {
+    /// Refuses with `code` for `reason`; the proxy is told `message`.
+    pub fn new(reason: &'static str, code: Code, message: impl Into<String>) -> Self {
+        Self { reason, status: Status::new(code, message) }
+    }
+}
+
 /// Decides which snapshot a stream may read. Asked once per stream, with the first request.
 #[tonic::async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// Answers what this peer may read and for how long, or the status with which the stream ends. `node_id` is what the
+    /// Answers what this peer may read and for how long, or why the stream is refused. `node_id` is what the
     /// proxy claims to be, never empty; `metadata` are the headers of the stream (for example `authorization`). Refused
     /// streams are counted; whoever refuses one says why in the log.
     async fn authenticate(
@@ -50,7 +71,12 @@ pub trait Authenticator: Send + Sync + 'static {
         peer: &Peer,
         metadata: &MetadataMap,
         node_id: &str,
-    ) -> Result<Admission, Status>;
+    ) -> Result<Admission, Refusal>;
+
+    /// The reasons for which this one refuses streams, so that the metrics show them from the beginning.
+    fn reasons(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// Believes every peer what it claims. For loopback and for Unix sockets, whose reach is the authentication.
@@ -64,7 +90,7 @@ impl Authenticator for AllowAll {
         _peer: &Peer,
         _metadata: &MetadataMap,
         node_id: &str,
-    ) -> Result<Admission, Status> {
+    ) -> Result<Admission, Refusal> {
         Ok(Admission::to(node_id))
     }
 }

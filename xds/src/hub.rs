@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::{broadcast, watch};
-use tonic::{Code, Status};
 
-use crate::auth::{Admission, Peer};
+use crate::auth::{Admission, NO_NODE, Peer, TOO_MANY_STREAMS};
 use crate::resource::{Resource, ResourceType};
 use crate::snapshot::Snapshot;
 use crate::state::Outcome;
@@ -125,7 +124,6 @@ pub struct Metrics {
     /// Waits for a proxy that were given up (see [`ServerOptions::wait_timeout`](crate::ServerOptions::wait_timeout)).
     pub waits_expired: u64,
     types: [TypeMetrics; ResourceType::COUNT],
-    refused: [u64; REASONS.len()],
 }
 
 /// Totals of one resource type since the start of the process, over all streams.
@@ -140,39 +138,10 @@ pub struct TypeMetrics {
     pub nacks: u64,
 }
 
-/// The reasons to refuse a stream, by the number of the gRPC status code.
-const REASONS: [&str; 17] = [
-    "ok",
-    "cancelled",
-    "unknown",
-    "invalid_argument",
-    "deadline_exceeded",
-    "not_found",
-    "already_exists",
-    "permission_denied",
-    "resource_exhausted",
-    "failed_precondition",
-    "aborted",
-    "out_of_range",
-    "unimplemented",
-    "internal",
-    "unavailable",
-    "data_loss",
-    "unauthenticated",
-];
-
 impl Metrics {
     /// The totals of one resource type.
     pub fn of_type(&self, resource_type: ResourceType) -> TypeMetrics {
         self.types[resource_type.index()]
-    }
-
-    /// The refused streams by the gRPC status code that they ended with, in snake case. The usual ones are there
-    /// although nothing was refused yet.
-    pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let usual = [Code::InvalidArgument, Code::PermissionDenied, Code::Unauthenticated];
-        let usual = usual.map(|code| REASONS[code as usize]);
-        REASONS.into_iter().zip(self.refused).filter(move |(reason, n)| *n > 0 || usual.contains(reason))
     }
 }
 
@@ -181,7 +150,7 @@ impl Metrics {
 pub(crate) struct Counters {
     pub(crate) streams_opened: AtomicU64,
     pub(crate) streams_closed: AtomicU64,
-    refused: [AtomicU64; REASONS.len()],
+    refused: Refused,
     pub(crate) streams_expired: AtomicU64,
     pub(crate) streams_stalled: AtomicU64,
     pub(crate) requests: AtomicU64,
@@ -189,6 +158,15 @@ pub(crate) struct Counters {
     pub(crate) bytes_sent: AtomicU64,
     pub(crate) waits_expired: AtomicU64,
     types: [TypeCounters; ResourceType::COUNT],
+}
+
+/// Refused streams by reason. A lock is good enough for what costs a stream.
+struct Refused(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Default for Refused {
+    fn default() -> Self {
+        Self(Mutex::new([(NO_NODE, 0), (TOO_MANY_STREAMS, 0)].into()))
+    }
 }
 
 #[derive(Default)]
@@ -199,9 +177,9 @@ struct TypeCounters {
 }
 
 impl Counters {
-    /// Counts a stream that was refused with `status`.
-    pub(crate) fn refused(&self, status: &Status) {
-        count(&self.refused[status.code() as usize], 1);
+    /// Counts a stream that was refused.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        *lock(&self.refused.0).entry(reason).or_default() += 1;
     }
 
     fn of_type(&self, resource_type: ResourceType) -> &TypeCounters {
@@ -337,12 +315,11 @@ impl Hub {
             acks: read(&counters.acks),
             nacks: read(&counters.nacks),
         });
-        let refused = counters.refused.each_ref().map(read);
         let sum = |number: fn(&TypeMetrics) -> u64| types.iter().map(number).sum();
         Metrics {
             streams_opened: read(&counters.streams_opened),
             streams_closed: read(&counters.streams_closed),
-            streams_refused: refused.iter().sum(),
+            streams_refused: lock(&counters.refused.0).values().sum(),
             streams_expired: read(&counters.streams_expired),
             streams_stalled: read(&counters.streams_stalled),
             requests: read(&counters.requests),
@@ -353,7 +330,20 @@ impl Hub {
             nacks: sum(|t| t.nacks),
             waits_expired: read(&counters.waits_expired),
             types,
-            refused,
+        }
+    }
+
+    /// The refused streams by reason: those of the authenticator (see [`Refusal`](crate::Refusal)), `no_node` and
+    /// `too_many_streams`. Known reasons are there although nothing was refused for them yet.
+    pub fn refused(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.shared.counters.refused.0).clone()
+    }
+
+    /// Lets [`Hub::refused`] show these reasons from the beginning.
+    pub(crate) fn announce(&self, reasons: &[&'static str]) {
+        let mut refused = lock(&self.shared.counters.refused.0);
+        for reason in reasons {
+            refused.entry(reason).or_default();
         }
     }
 

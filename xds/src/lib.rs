@@ -25,7 +25,7 @@ pub mod state;
 pub mod tls;
 mod wire;
 
-pub use auth::{Admission, AllowAll, Authenticator, Peer};
+pub use auth::{Admission, AllowAll, Authenticator, Peer, Refusal};
 pub use hub::{Connection, Event, EventKind, Hub, Metrics, Rejection, TypeMetrics};
 pub use resource::{Resource, ResourceType};
 pub use server::{Server, ServerError, ServerOptions};

@@ -102,6 +102,7 @@ impl Server {
     /// Asks this authenticator about every stream.
     #[must_use]
     pub fn with_authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.hub.announce(authenticator.reasons());
         self.authenticator = authenticator;
         self
     }

@@ -11,7 +11,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
 use tracing::{debug, warn};
 
-use crate::auth::{Authenticator, Peer};
+use crate::auth::{Authenticator, NO_NODE, Peer, Refusal, TOO_MANY_STREAMS};
 use crate::hub::{Attachment, Hub, count};
 use crate::resource::ResourceType;
 use crate::server::ServerOptions;
@@ -99,15 +99,14 @@ async fn serve<P: Protocol>(
     let node_id = P::node(&first).map_or("", |node| node.id.as_str());
     if node_id.is_empty() {
         warn!(peer = ?peer.address, "stream refused: the first request carries no node.id");
-        let status = Status::invalid_argument("the first request must carry node.id");
-        counters.refused(&status);
-        return Err(status);
+        counters.refused(NO_NODE);
+        return Err(Status::invalid_argument("the first request must carry node.id"));
     }
     let admission = match context.authenticator.authenticate(&peer, &metadata, node_id).await {
         Ok(admission) => admission,
-        Err(status) => {
-            counters.refused(&status);
-            debug!(node = node_id, peer = ?peer.address, code = ?status.code(), reason = status.message(), "stream refused");
+        Err(Refusal { reason, status }) => {
+            counters.refused(reason);
+            debug!(node = node_id, peer = ?peer.address, reason, code = ?status.code(), "stream refused");
             return Err(status);
         }
     };
@@ -115,9 +114,8 @@ async fn serve<P: Protocol>(
     let limit = context.options.max_streams_per_node;
     let Some(attachment) = context.hub.attach(admission, peer.clone(), limit) else {
         warn!(node = node_id, peer = ?peer.address, limit, "stream refused: too many streams for this node");
-        let status = Status::resource_exhausted("too many streams for this node");
-        counters.refused(&status);
-        return Err(status);
+        counters.refused(TOO_MANY_STREAMS);
+        return Err(Status::resource_exhausted("too many streams for this node"));
     };
     let session = Session {
         protocol,

@@ -10,9 +10,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+mod authenticator;
 pub mod authority;
+mod cache;
 mod failure;
+mod jwks;
+mod limiter;
+mod review;
+mod token;
 
+pub use authenticator::{TokenAuthenticator, TokenOptions, Verification};
 pub use authority::{Authority, AuthorityError, AuthorityOptions};
 
 /// Tells the time. Replaced in tests, which do not wait for a year.

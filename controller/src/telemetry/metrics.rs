@@ -333,7 +333,7 @@ mod tests {
             (r#"postern_watch_restarts_total{kind="HTTPRoute"}"#, 1.0),
             (r#"postern_forbidden_calls_total{verb="list",resource="secrets"}"#, 1.0),
             (r#"postern_status_writes_total{result="written",kind="Gateway"}"#, 1.0),
-            (r#"postern_xds_streams_refused_total{reason="unauthenticated"}"#, 0.0),
+            (r#"postern_xds_streams_refused_total{reason="no_node"}"#, 0.0),
             (r#"postern_xds_nacks_total{type="LDS"}"#, 0.0),
             ("postern_leader_transitions_total", 1.0),
         ] {

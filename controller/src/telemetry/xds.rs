@@ -78,8 +78,14 @@ impl Collector for HubCollector {
         out.counter("xds_streams_closed", "Streams of proxies that ended.", None, totals.streams_closed)?;
         out.counters(
             "xds_streams_refused",
-            "Streams that were refused, by reason: unauthenticated (no token, or an invalid one), permission_denied (the token of another Gateway), and others.",
-            totals.refused().map(|(reason, number)| (ByReason { reason }, number)),
+            "Streams that were refused, by reason: no_token, invalid_token, expired, wrong_audience, wrong_gateway (the token of another Gateway), unavailable (nobody could verify the token), and others.",
+            self.hub.refused().into_iter().map(|(reason, number)| (ByReason { reason }, number)),
+        )?;
+        out.counter(
+            "xds_streams_expired",
+            "Streams ended so that the proxy is authenticated again.",
+            None,
+            totals.streams_expired,
         )?;
         out.counter(
             "xds_streams_stalled",

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
-use postern_xds::{Admission, Authenticator, Peer, ResourceType, ServerOptions};
+use postern_xds::{Admission, Authenticator, Peer, Refusal, ResourceType, ServerOptions};
 use tokio::time::{Duration, Instant};
+use tonic::Code;
 use tonic::metadata::MetadataMap;
-use tonic::{Code, Status};
 
 use crate::client::*;
 use crate::resources::*;
@@ -22,19 +22,23 @@ impl Authenticator for Token {
         peer: &Peer,
         metadata: &MetadataMap,
         node_id: &str,
-    ) -> Result<Admission, Status> {
+    ) -> Result<Admission, Refusal> {
         assert!(peer.address.is_some() && !peer.tls);
         let token = metadata
             .get("authorization")
             .and_then(|value| value.to_str().ok())
-            .ok_or_else(|| Status::unauthenticated("no token"))?;
+            .ok_or_else(|| Refusal::new("no_token", Code::Unauthenticated, "no token"))?;
         if token == node_id {
             let until = metadata.contains_key("brief").then(|| Instant::now() + Duration::from_millis(50));
             let node = format!("snapshot-of-{node_id}");
             Ok(Admission { node, name: Some(format!("proxy-{token}")), until })
         } else {
-            Err(Status::permission_denied("not your node"))
+            Err(Refusal::new("wrong_node", Code::PermissionDenied, "not your node"))
         }
+    }
+
+    fn reasons(&self) -> &'static [&'static str] {
+        &["no_token", "wrong_node", "unavailable"]
     }
 }
 
@@ -62,8 +66,9 @@ async fn t22_without_a_node_or_with_the_wrong_identity_a_stream_is_refused() {
     assert_eq!(refused(&server, &[("authorization", "b")], node("a")).await, Code::PermissionDenied);
     assert_eq!(server.hub.metrics().streams_refused, 3);
     assert_eq!(server.hub.metrics().streams_opened, 0);
-    let reasons: Vec<_> = server.hub.metrics().refused().collect();
-    assert_eq!(reasons, [("invalid_argument", 1), ("permission_denied", 1), ("unauthenticated", 1)]);
+    let expected =
+        [("no_node", 1), ("no_token", 1), ("too_many_streams", 0), ("unavailable", 0), ("wrong_node", 1)];
+    assert_eq!(server.hub.refused(), expected.into());
 
     let mut envoy = Envoy::open(channel(server.address).await, &[("authorization", "a")]).await;
     envoy

@@ -4,14 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
-use postern_xds::{Admission, Authenticator, Peer, ResourceType, Tls, TlsError, TlsFiles};
+use postern_xds::{Admission, Authenticator, Peer, Refusal, ResourceType, Tls, TlsError, TlsFiles};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tonic::Status;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Uri};
 
@@ -132,7 +131,7 @@ struct Certified;
 
 #[tonic::async_trait]
 impl Authenticator for Certified {
-    async fn authenticate(&self, peer: &Peer, _: &MetadataMap, node_id: &str) -> Result<Admission, Status> {
+    async fn authenticate(&self, peer: &Peer, _: &MetadataMap, node_id: &str) -> Result<Admission, Refusal> {
         assert!(peer.tls && peer.certificates.len() == 1);
         Ok(Admission::to(node_id))
     }
