@@ -10,5 +10,6 @@ pub mod events;
 pub mod identity;
 pub mod infrastructure;
 pub mod lease;
+pub mod selector;
 pub mod status;
 pub mod watch;

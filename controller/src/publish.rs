@@ -105,23 +105,6 @@ impl Publisher {
         self.apply(gateway, changes);
     }
 
-    /// Makes `resources` everything that `gateway` has.
-    pub fn set<'a>(
-        &mut self,
-        gateway: &NamespacedName,
-        resources: impl IntoIterator<Item = &'a Arc<postern_translator::Resource>>,
-    ) {
-        let changes: Vec<_> = resources
-            .into_iter()
-            .map(|resource| ResourceChange {
-                resource_type: resource.resource_type,
-                name: resource.name.clone(),
-                resource: Some(Arc::clone(resource)),
-            })
-            .collect();
-        self.replace(gateway, &changes);
-    }
-
     /// The snapshot that `gateway` was last sent.
     pub fn snapshot(&self, gateway: &NamespacedName) -> Option<&Snapshot> {
         self.gateways.get(gateway).map(|published| &published.snapshot)
@@ -292,4 +275,9 @@ fn xds_type(resource_type: ResourceType) -> postern_xds::ResourceType {
         ResourceType::ScopedRouteConfiguration => postern_xds::ResourceType::ScopedRouteConfiguration,
         ResourceType::Secret => postern_xds::ResourceType::Secret,
     }
+}
+
+/// The translator's word for the xDS server's; `None` for what the translator does not make.
+pub(crate) fn translator_type(resource_type: postern_xds::ResourceType) -> Option<ResourceType> {
+    ResourceType::ALL.into_iter().find(|ours| xds_type(*ours) == resource_type)
 }

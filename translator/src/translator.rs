@@ -221,6 +221,14 @@ impl Translator {
         self.references.all()
     }
 
+    /// Takes in the version of the Gateway API in the cluster, see [`Options::bundle_version`].
+    pub fn set_bundle_version(&mut self, version: Option<String>) {
+        if self.options.bundle_version != version {
+            self.options.bundle_version = version;
+            self.dirty.extend(self.store.names(Kind::GatewayClass, "").cloned().map(Unit::GatewayClass));
+        }
+    }
+
     /// What has to exist in the cluster for the proxies of a Gateway of ours.
     pub fn infrastructure(&self, gateway: &NamespacedName) -> Option<&Arc<Infrastructure>> {
         self.infrastructure.get(gateway)

@@ -54,6 +54,10 @@ pub(super) struct ControllerArgs {
     #[arg(long, value_name = "NAME", env = "POSTERN_IDENTITY", help_heading = "This controller")]
     identity: Option<String>,
 
+    /// The uid of the pod of this replica; what it shows the other replicas goes with it.
+    #[arg(long, value_name = "UID", env = "POSTERN_POD_UID", help_heading = "This controller")]
+    pod_uid: Option<String>,
+
     /// Write statuses and infrastructure only while holding a Lease. Without it there must be one replica.
     #[arg(long, value_name = "BOOL", env = "POSTERN_LEADER_ELECTION", default_value_t = true, action = ArgAction::Set, help_heading = "This controller")]
     leader_election: bool,
@@ -130,6 +134,7 @@ impl ControllerArgs {
                     host_name().context("the name of this replica is unknown: give it with --identity")?
                 }
             },
+            pod_uid: self.pod_uid.filter(given),
             watch_namespaces: self.watch_namespace.into_iter().filter(given).collect(),
             namespace_selector: self.namespace_selector.filter(given),
             gateway_class: self.gateway_class,

@@ -175,7 +175,8 @@ fn replace_ports(text: &str, ports: &BTreeMap<u16, Port>) -> String {
 
 #[test]
 fn every_example_is_tried() {
-    let tried = ["canary", "https", "quickstart", "resilience"];
+    // `cluster` is tried on a cluster, by the tests of the feature of that name.
+    let tried = ["canary", "cluster", "https", "quickstart", "resilience"];
     let mut found: Vec<String> = std::fs::read_dir(repository().join("examples"))
         .unwrap()
         .map(|entry| entry.unwrap())
