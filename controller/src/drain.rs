@@ -83,7 +83,7 @@ pub async fn drain(options: &DrainOptions, say: &mut dyn FnMut(&str)) -> Drained
         Drained::Clean => say(&format!("drained after {after:.1} s")),
         Drained::Gone => say(&format!("the proxy is gone after {after:.1} s")),
         Drained::TimeUp { connections } => {
-            say(&format!("time is up after {after:.1} s; {}", count(connections)))
+            say(&format!("time is up after {after:.1} s; {}", count(connections)));
         }
     }
     outcome

@@ -45,7 +45,7 @@ pub(super) struct Applier {
 
 impl Applier {
     pub(super) fn new(client: Client, gateway: NamespacedName) -> Self {
-        let object = NamespacedName::new(&gateway.namespace, &infrastructure_name(&gateway.name));
+        let object = NamespacedName::new(&gateway.namespace, infrastructure_name(&gateway.name));
         Self { client, gateway, object }
     }
 

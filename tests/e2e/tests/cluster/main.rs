@@ -9,5 +9,6 @@
 mod events;
 mod harness;
 mod lease;
+mod provisioner;
 mod relay;
 mod status_writer;

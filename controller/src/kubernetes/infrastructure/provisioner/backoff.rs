@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The wait before attempt `failures` + 1: half a second, doubled each time, at most five minutes.
 pub(super) fn after(failures: u32) -> Duration {
     let first = Duration::from_millis(500);
-    first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(Duration::from_secs(300))
+    first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(Duration::from_mins(5))
 }
 
 #[cfg(test)]

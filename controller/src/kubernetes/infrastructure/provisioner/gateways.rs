@@ -15,7 +15,7 @@ use super::super::plan::Record;
 use super::{ProvisionReport, backoff};
 
 /// A change that comes so long after the last one that was undone is not part of a quarrel.
-const QUARREL: Duration = Duration::from_secs(600);
+const QUARREL: Duration = Duration::from_mins(10);
 
 /// So many attempts go by before it is reported that something is awaited.
 const PATIENCE: u32 = 5;

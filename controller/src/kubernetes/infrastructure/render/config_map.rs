@@ -40,7 +40,9 @@ impl Configuration {
     /// Changes when Envoy has to be started anew. What it reads again by itself, as certificates, does not count.
     pub(super) fn digest(&self) -> String {
         let bootstrap = self.files.get(BOOTSTRAP_FILE).map_or("", String::as_str);
-        Sha256::digest(bootstrap).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        let digest: [u8; 32] = Sha256::digest(bootstrap).into();
+        let beginning = digest.first_chunk().copied().unwrap_or_default();
+        format!("{:016x}", u64::from_be_bytes(beginning))
     }
 
     pub(super) fn config_map(
