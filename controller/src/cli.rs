@@ -1,10 +1,13 @@
 //! The command line.
 
 mod check;
+mod cluster;
 mod commands;
 mod controller;
 mod proxy_drain;
 mod run;
+mod status;
+mod table;
 mod translate;
 
 use std::ffi::OsString;
@@ -17,6 +20,7 @@ use clap_complete::Shell;
 use postern_translator::NamespacedName;
 
 use self::controller::ControllerArgs;
+use self::status::StatusArgs;
 use crate::bootstrap::Address;
 use crate::echo::EchoSpec;
 use crate::envoy;
@@ -78,6 +82,11 @@ enum Command {
     /// Watches the cluster, runs Envoys for its Gateways, gives them their configuration, and writes statuses. Several
     /// replicas share the work: all of them configure proxies, one of them writes.
     Controller(ControllerArgs),
+    /// Show the Gateways of a cluster: addresses, listeners, routes, policies, and what the proxies have.
+    ///
+    /// Problems come last, with the words of the controller. The exit code is 0 if all is well, 1 if something is not,
+    /// and 2 if it could not be found out.
+    Status(StatusArgs),
     /// Print the bootstrap configuration of an Envoy that you run yourself.
     Bootstrap(BootstrapArgs),
     /// Print the CustomResourceDefinitions of Postern's extension kinds.
@@ -253,6 +262,7 @@ pub fn main() -> ExitCode {
         Command::Translate(args) => translate::translate(&args, cli.global.output),
         Command::Check(args) => check::check(args, cli.global.output),
         Command::Controller(args) => controller::controller(args),
+        Command::Status(args) => status::status(args, cli.global.output).or_else(unknown),
         Command::Bootstrap(args) => commands::bootstrap(args, cli.global.output),
         Command::Crds => commands::crds(),
         Command::Echo(args) => commands::echo(args),
@@ -262,6 +272,12 @@ pub fn main() -> ExitCode {
         Command::ExecGuarded { parent, program } => commands::exec_guarded(parent, &program),
     };
     result.unwrap_or_else(|error| fail(&error))
+}
+
+/// For commands whose exit code 1 says that something is not as it should be.
+fn unknown(error: anyhow::Error) -> anyhow::Result<ExitCode> {
+    fail(&error);
+    Ok(ExitCode::from(2))
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

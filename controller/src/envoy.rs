@@ -7,6 +7,7 @@ mod guard;
 mod log;
 mod supervisor;
 
+pub(crate) use self::admin::exchange;
 pub use self::admin::{Admin, AdminError};
 pub use self::backoff::Backoff;
 pub use self::binary::{Binary, BinaryError, VERSION, find};

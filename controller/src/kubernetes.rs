@@ -7,6 +7,7 @@
 //! ```
 
 pub mod events;
+pub mod forward;
 pub mod identity;
 pub mod infrastructure;
 pub mod lease;

@@ -86,7 +86,12 @@ impl Admin {
     }
 }
 
-async fn exchange<S>(stream: S, method: Method, path: &str) -> Result<(StatusCode, Bytes), AdminError>
+/// Sends one request over `stream`, and reads the answer.
+pub(crate) async fn exchange<S>(
+    stream: S,
+    method: Method,
+    path: &str,
+) -> Result<(StatusCode, Bytes), AdminError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
