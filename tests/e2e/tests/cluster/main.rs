@@ -7,8 +7,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod events;
+mod first_steps;
+mod gateways;
 mod harness;
 mod lease;
+mod outage;
 mod provisioner;
+mod proxies;
+mod rbac;
 mod relay;
+mod replicas;
 mod status_writer;
