@@ -12,6 +12,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_api::gateway_api::ReferenceGrant;
 use slab::Slab;
 use xxhash_rust::xxh3::Xxh3Default;
@@ -20,7 +21,7 @@ pub(crate) use self::references::References;
 use crate::backend::{BackendObject, ClusterId};
 use crate::gateway::GatewayModel;
 use crate::grants::{self, Reference};
-use crate::object::{Kind, NamespacedName, ObjectKey, Stored};
+use crate::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
 use crate::policy::{Policy, Target};
 use crate::route::RouteShares;
 use crate::store::Store;
@@ -215,8 +216,13 @@ impl<'a> Reader<'a> {
 
     /// The labels of an object, whatever its kind; `None` if it does not exist.
     pub(crate) fn labels(&self, key: &ObjectKey) -> Option<BTreeMap<String, String>> {
+        self.metadata(key).map(|metadata| metadata.labels.clone().unwrap_or_default())
+    }
+
+    /// The metadata of an object, whatever its kind; `None` if it does not exist.
+    pub(crate) fn metadata(&self, key: &ObjectKey) -> Option<&'a ObjectMeta> {
         self.note(&Dependency::Object(key.clone()));
-        self.store.object(key).map(|object| object.metadata().labels.clone().unwrap_or_default())
+        self.store.object(key).map(Object::metadata)
     }
 
     /// The EndpointSlices of a Service.

@@ -1,18 +1,23 @@
-//! Extension resources that others refer to: is the object itself valid? And kinds that are read but not carried
-//! out: they are reported, since ignoring them silently would be worse.
+//! Extension resources that others refer to: is the object itself valid?
 
 use postern_api::gateway_api::{condition_type, reason};
 use postern_api::kgateway::{Backend, DirectResponse};
 
+use crate::Options;
 use crate::backend::static_backend;
 use crate::dependency::Reader;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::{Fault, Problems};
 use crate::route::filters;
 use crate::status::{Conditions, Status, condition};
+use crate::unsupported;
 
-/// The status of a Backend or a DirectResponse; `None` if it does not exist.
-pub(crate) fn translate(reader: &Reader<'_>, key: &ObjectKey) -> (Option<Status>, Problems) {
+/// The status of an object that nothing but others read; `None` if it has none.
+pub(crate) fn translate(
+    reader: &Reader<'_>,
+    key: &ObjectKey,
+    options: &Options,
+) -> (Option<Status>, Problems) {
     let mut problems = Problems::default();
     let (generation, fault) = match key.kind {
         Kind::Backend => {
@@ -27,17 +32,7 @@ pub(crate) fn translate(reader: &Reader<'_>, key: &ObjectKey) -> (Option<Status>
             };
             (object.metadata.generation, filters::answer(object).err())
         }
-        kind => {
-            if reader.labels(key).is_some() {
-                problems.error(
-                    key,
-                    "kind",
-                    format!("this version of Postern does not carry out {kind}"),
-                    "remove the object, or use another version",
-                );
-            }
-            return (None, problems);
-        }
+        _ => return unsupported::translate(reader, key, options),
     };
     let accepted = match &fault {
         None => condition(

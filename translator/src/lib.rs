@@ -37,6 +37,7 @@ mod selector;
 mod status;
 mod store;
 mod translator;
+mod unsupported;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};

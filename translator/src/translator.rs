@@ -605,7 +605,8 @@ impl Translator {
     }
 
     fn run_extension(&mut self, unit: &Unit, key: &ObjectKey) {
-        if let Some((status, problems)) = self.run(unit, |reader, _| extension::translate(reader, key)) {
+        let output = self.run(unit, |reader, options| extension::translate(reader, key, options));
+        if let Some((status, problems)) = output {
             self.set_problems(unit, problems);
             if self.store.object(key).is_none() {
                 self.forget(unit);

@@ -124,6 +124,34 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         ],
     ),
     (Kind::DirectResponse, "a", "dr", &["spec: {statusCode: 418, body: tea}", "spec: {statusCode: 99}"]),
+    (
+        Kind::GrpcRoute,
+        "a",
+        "grpc",
+        &[
+            "spec: {parentRefs: [{name: one}, {name: two, namespace: b}], rules: []}",
+            "spec: {parentRefs: [{name: two, namespace: b}], rules: []}",
+        ],
+    ),
+    (
+        Kind::HttpListenerPolicy,
+        "a",
+        "password",
+        &[
+            "spec: {targetRefs: [{kind: Gateway, name: one, namespace: b}], basicAuth: {credentialsSecretRef: {name: x}}}",
+            "spec: {targetRefs: [{kind: Gateway, name: one}]}",
+            "spec: {targetRefs: [{kind: Gateway, name: one}], basicAuth: {credentialsSecretRef: {name: x}}}",
+        ],
+    ),
+    (
+        Kind::ListenerSet,
+        "a",
+        "more",
+        &[
+            "spec: {parentRef: {name: two, namespace: b}, listeners: []}",
+            "spec: {parentRef: {name: one}, listeners: []}",
+        ],
+    ),
     (Kind::Secret, "b", "cert", &["{}", "type: kubernetes.io/tls"]),
     (Kind::Secret, "a", "cert", &[CERTIFICATES, "{}"]),
 ];

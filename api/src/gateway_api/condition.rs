@@ -220,7 +220,7 @@ pub mod reason {
     pub const TARGET_NOT_FOUND: &str = "TargetNotFound";
     /// Listener not accepted: the Gateway has too many listeners.
     pub const TOO_MANY_LISTENERS: &str = "TooManyListeners";
-    /// GatewayClass not accepted: not supported.
+    /// Not accepted: this controller does not support it.
     pub const UNSUPPORTED: &str = "Unsupported";
     /// Gateway not accepted: an address type is not supported.
     pub const UNSUPPORTED_ADDRESS: &str = "UnsupportedAddress";

@@ -37,6 +37,7 @@ pub(crate) fn missing(
             target.group() == Kind::Gateway.group()
                 && target.kind == Kind::Gateway.as_str()
                 && target.name == key.name
+                && target.namespace.as_deref().is_none_or(|namespace| namespace == key.namespace)
         });
         if targets && (policy.spec.basic_auth.is_some() || policy.spec.cel_validation.is_some()) {
             let name = policy.metadata.name.clone().unwrap_or_default();

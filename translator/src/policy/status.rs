@@ -15,7 +15,7 @@ use crate::problem::Problems;
 use crate::status::condition;
 
 /// Gateway API: a policy has at most this many ancestors in its status.
-const MAX_ANCESTORS: usize = 16;
+pub(crate) const MAX_ANCESTORS: usize = 16;
 
 /// What came of a policy on one target.
 enum Outcome {

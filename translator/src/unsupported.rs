@@ -1,0 +1,181 @@
+//! Kinds that this version reads and does not carry out. Whoever made such an object learns it from its status, wherever a
+//! Gateway of ours is concerned, and from a problem; ignoring the object silently would be worse.
+
+use std::collections::BTreeSet;
+
+use postern_api::gateway_api::{
+    Condition, GrpcRoute, ListenerSet, ParentReference, PolicyAncestorStatus, PolicyStatus,
+    RouteParentStatus, RouteStatus, TcpRoute, TlsRoute, UdpRoute, XTelemetryPolicy, condition_type, reason,
+};
+use postern_api::kgateway::{HttpListenerPolicy, PolicyTargetRef};
+
+use crate::Options;
+use crate::dependency::Reader;
+use crate::object::{Kind, NamespacedName, ObjectKey, Stored};
+use crate::policy::status::MAX_ANCESTORS;
+use crate::problem::Problems;
+use crate::route::attach::gateway_name;
+use crate::status::{Conditions, Status, condition};
+
+/// The status of an object of such a kind; `None` if it does not exist or concerns no Gateway of ours.
+pub(crate) fn translate(
+    reader: &Reader<'_>,
+    key: &ObjectKey,
+    options: &Options,
+) -> (Option<Status>, Problems) {
+    let mut problems = Problems::default();
+    let Some(metadata) = reader.metadata(key) else { return (None, problems) };
+    let generation = metadata.generation;
+    let message = format!("this version of Postern does not carry out {}", key.kind);
+    let refuse = |kind: &str, reason: &str| condition(kind, false, reason, &message, generation);
+    let unsupported = || vec![refuse(condition_type::ACCEPTED, reason::UNSUPPORTED)];
+    let gateways = gateways(reader, key);
+    let foreign = |gateways: &BTreeSet<NamespacedName>| {
+        !gateways.is_empty() && gateways.iter().all(|name| is_foreign(reader, name))
+    };
+    if gateways.as_ref().is_some_and(foreign) {
+        return (None, problems);
+    }
+    problems.error(key, "kind", &message, "remove the object, or use another version");
+    let status = match key.kind {
+        Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
+            let conditions = vec![refuse(condition_type::ACCEPTED, reason::UNSUPPORTED_VALUE)];
+            route(reader, key, &conditions, options)
+        }
+        Kind::HttpListenerPolicy | Kind::XTelemetryPolicy => policy(reader, key, &unsupported(), options),
+        Kind::ListenerSet => is_ours(reader, gateways.iter().flatten()).then(|| {
+            let mut conditions = unsupported();
+            conditions.push(refuse(condition_type::PROGRAMMED, reason::INVALID));
+            Status::Conditions(Conditions { conditions })
+        }),
+        Kind::AiBackend | Kind::GatewayExtension => {
+            Some(Status::Conditions(Conditions { conditions: unsupported() }))
+        }
+        // What these are about cannot be told without carrying them out; routes to their targets say what is missing.
+        _ => None,
+    };
+    (status, problems)
+}
+
+/// The Gateways that the object names; `None` if it names other things.
+fn gateways(reader: &Reader<'_>, key: &ObjectKey) -> Option<BTreeSet<NamespacedName>> {
+    let names = match key.kind {
+        Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
+            parents(reader, key).iter().filter_map(|parent| gateway_name(parent, &key.namespace)).collect()
+        }
+        Kind::HttpListenerPolicy | Kind::XTelemetryPolicy => {
+            let targets = targets(reader, key).into_iter();
+            targets.map(|(name, _)| NamespacedName::new(&key.namespace, name)).collect()
+        }
+        Kind::ListenerSet => {
+            let set = reader.get::<ListenerSet>(&key.namespace, &key.name)?;
+            let parent = &set.spec.parent_ref;
+            let is_gateway =
+                parent.group() == Kind::Gateway.group() && parent.kind() == Kind::Gateway.as_str();
+            let namespace = parent.namespace.as_deref().unwrap_or(&key.namespace);
+            is_gateway.then(|| NamespacedName::new(namespace, &parent.name)).into_iter().collect()
+        }
+        _ => return None,
+    };
+    Some(names)
+}
+
+/// True if somebody else takes care of the Gateway.
+fn is_foreign(reader: &Reader<'_>, name: &NamespacedName) -> bool {
+    let key = ObjectKey::new(Kind::Gateway, &name.namespace, &name.name);
+    reader.gateway(name).is_none() && reader.metadata(&key).is_some()
+}
+
+fn is_ours<'a>(reader: &Reader<'_>, mut gateways: impl Iterator<Item = &'a NamespacedName>) -> bool {
+    gateways.any(|name| reader.gateway(name).is_some())
+}
+
+fn route(
+    reader: &Reader<'_>,
+    key: &ObjectKey,
+    conditions: &[Condition],
+    options: &Options,
+) -> Option<Status> {
+    let ours = parents(reader, key).into_iter().filter(|parent| {
+        gateway_name(parent, &key.namespace).is_some_and(|name| reader.gateway(&name).is_some())
+    });
+    let parents: Vec<RouteParentStatus> = ours
+        .map(|parent_ref| RouteParentStatus {
+            parent_ref,
+            controller_name: options.controller_name.clone(),
+            conditions: conditions.to_vec(),
+        })
+        .collect();
+    (!parents.is_empty()).then_some(Status::Route(RouteStatus { parents }))
+}
+
+/// The parents of a route of any of these kinds.
+fn parents(reader: &Reader<'_>, key: &ObjectKey) -> Vec<ParentReference> {
+    fn of<T: Stored>(
+        reader: &Reader<'_>,
+        key: &ObjectKey,
+        parents: impl Fn(&T) -> &[ParentReference],
+    ) -> Vec<ParentReference> {
+        reader.get::<T>(&key.namespace, &key.name).map(|route| parents(route).to_vec()).unwrap_or_default()
+    }
+    match key.kind {
+        Kind::GrpcRoute => of::<GrpcRoute>(reader, key, |route| &route.spec.parent_refs),
+        Kind::TlsRoute => of::<TlsRoute>(reader, key, |route| &route.spec.parent_refs),
+        Kind::TcpRoute => of::<TcpRoute>(reader, key, |route| &route.spec.parent_refs),
+        _ => of::<UdpRoute>(reader, key, |route| &route.spec.parent_refs),
+    }
+}
+
+fn policy(
+    reader: &Reader<'_>,
+    key: &ObjectKey,
+    conditions: &[Condition],
+    options: &Options,
+) -> Option<Status> {
+    let ours = targets(reader, key)
+        .into_iter()
+        .filter(|(name, _)| reader.gateway(&NamespacedName::new(&key.namespace, name)).is_some());
+    let ancestors: Vec<PolicyAncestorStatus> = ours
+        .take(MAX_ANCESTORS)
+        .map(|(name, section_name)| PolicyAncestorStatus {
+            ancestor_ref: ParentReference {
+                group: Some(Kind::Gateway.group().to_owned()),
+                kind: Some(Kind::Gateway.as_str().to_owned()),
+                name,
+                section_name,
+                ..ParentReference::default()
+            },
+            controller_name: options.controller_name.clone(),
+            conditions: conditions.to_vec(),
+        })
+        .collect();
+    (!ancestors.is_empty()).then_some(Status::Policy(PolicyStatus { ancestors }))
+}
+
+/// The Gateways that a policy targets, each with the name of a listener.
+fn targets(reader: &Reader<'_>, key: &ObjectKey) -> BTreeSet<(String, Option<String>)> {
+    let mut targets: BTreeSet<(String, Option<String>)> = BTreeSet::new();
+    let mut add = |group: &str, kind: &str, name: &str, section: Option<&String>| {
+        if group == Kind::Gateway.group() && kind == Kind::Gateway.as_str() {
+            targets.insert((name.to_owned(), section.cloned()));
+        }
+    };
+    if key.kind == Kind::HttpListenerPolicy {
+        let policy = reader.get::<HttpListenerPolicy>(&key.namespace, &key.name);
+        let targets = policy.iter().flat_map(|policy| &policy.spec.target_refs);
+        for target in targets.filter(|target| is_local(target, key)) {
+            add(target.group(), &target.kind, &target.name, target.section_name.as_ref());
+        }
+    } else {
+        let policy = reader.get::<XTelemetryPolicy>(&key.namespace, &key.name);
+        for target in policy.iter().flat_map(|policy| &policy.spec.target_refs) {
+            add(&target.group, &target.kind, &target.name, None);
+        }
+    }
+    targets
+}
+
+/// True if the target is in the namespace of the policy `key`.
+fn is_local(target: &PolicyTargetRef, key: &ObjectKey) -> bool {
+    target.namespace.as_deref().is_none_or(|namespace| namespace == key.namespace)
+}
