@@ -10,10 +10,10 @@ EXAMPLE ?= quickstart
 ECHO ?= --echo red=127.0.0.1:3001 --echo blue=127.0.0.1:3002
 CARGO ?= cargo
 
-.PHONY: help run test e2e lint fmt bench docs crds envoy check-machine
+.PHONY: help run test e2e lint fmt bench docs crds manifests envoy check-machine
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: check-machine ## Serve examples/quickstart with a real Envoy (EXAMPLE=name for another one)
 	@envoy="$$(hack/envoy.sh)"; \
@@ -50,6 +50,9 @@ docs: check-machine ## Build the API documentation into target/doc
 
 crds: ## Write deploy/crds from the types
 	$(CARGO) run --quiet -p postern-api --example generate-crds
+
+manifests: ## Write deploy/rendered from the base and the overlays
+	@hack/manifests.sh
 
 envoy: ## Install the pinned Envoy into the cache and print its path
 	@hack/envoy.sh

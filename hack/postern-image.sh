@@ -36,7 +36,11 @@ if [ -n "$quick" ]; then
 		-o "$program" controller/src/main.rs
 else
 	triple=$(uname -m)-unknown-linux-musl
-	CC_x86_64_unknown_linux_musl=${CC_x86_64_unknown_linux_musl:-cc} cargo build --quiet --release -p postern --target "$triple"
+	# The C code of dependencies needs no C library, so the machine's own compiler will do for it.
+	compiler=CC_${triple//-/_}
+	export "$compiler=${!compiler:-cc}"
+	if command -v rustup >/dev/null; then rustup --quiet target add "$triple"; fi
+	cargo build --quiet --locked --release -p postern --bin postern --target "$triple"
 	program=$target/$triple/release/postern
 fi
 ! ldd "$program" 2>/dev/null | grep -q '=>' || fail "$program is not static"

