@@ -249,6 +249,12 @@ impl<'a> Reader<'a> {
         self.gateways.get(name)
     }
 
+    /// True if the Gateway exists and somebody else takes care of it.
+    pub(crate) fn is_foreign(&self, name: &NamespacedName) -> bool {
+        let key = ObjectKey::new(Kind::Gateway, &name.namespace, &name.name);
+        self.gateway(name).is_none() && self.metadata(&key).is_some()
+    }
+
     /// The Gateways that accepted a route.
     pub(crate) fn parents(&self, route: &ObjectKey) -> BTreeSet<NamespacedName> {
         self.note(&Dependency::Parents(route.clone()));

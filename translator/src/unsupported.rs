@@ -31,7 +31,7 @@ pub(crate) fn translate(
     let unsupported = || vec![refuse(condition_type::ACCEPTED, reason::UNSUPPORTED)];
     let gateways = gateways(reader, key);
     let foreign = |gateways: &BTreeSet<NamespacedName>| {
-        !gateways.is_empty() && gateways.iter().all(|name| is_foreign(reader, name))
+        !gateways.is_empty() && gateways.iter().all(|name| reader.is_foreign(name))
     };
     if gateways.as_ref().is_some_and(foreign) {
         return (None, problems);
@@ -78,12 +78,6 @@ fn gateways(reader: &Reader<'_>, key: &ObjectKey) -> Option<BTreeSet<NamespacedN
         _ => return None,
     };
     Some(names)
-}
-
-/// True if somebody else takes care of the Gateway.
-fn is_foreign(reader: &Reader<'_>, name: &NamespacedName) -> bool {
-    let key = ObjectKey::new(Kind::Gateway, &name.namespace, &name.name);
-    reader.gateway(name).is_none() && reader.metadata(&key).is_some()
 }
 
 fn is_ours<'a>(reader: &Reader<'_>, mut gateways: impl Iterator<Item = &'a NamespacedName>) -> bool {

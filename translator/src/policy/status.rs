@@ -12,6 +12,7 @@ use crate::Options;
 use crate::dependency::Reader;
 use crate::object::{Kind, NamespacedName};
 use crate::problem::Problems;
+use crate::route::attach::gateway_name;
 use crate::status::condition;
 
 /// Gateway API: a policy has at most this many ancestors in its status.
@@ -82,21 +83,30 @@ fn outcome(reader: &Reader<'_>, policy: &Policy, target: &Target) -> Outcome {
         target.section.as_deref().is_none_or(|section| names.contains(&Some(section)))
     };
     let missing = || Outcome::Missing(format!("{target} does not exist"));
+    let nobody = || Outcome::On { gateways: BTreeSet::new(), lost: BTreeMap::new(), kept: 0 };
     let gateways = match target.kind {
-        Kind::Gateway => match reader.get::<Gateway>(namespace, name) {
-            Some(gateway)
-                if section_exists(gateway.spec.listeners.iter().map(|l| Some(l.name.as_str())).collect()) =>
-            {
-                reader.gateway(&target.name).map(|_| target.name.clone()).into_iter().collect()
+        Kind::Gateway => {
+            let Some(gateway) = reader.get::<Gateway>(namespace, name) else { return missing() };
+            if reader.is_foreign(&target.name) {
+                return nobody();
             }
-            _ => return missing(),
-        },
-        _ => match reader.get::<HttpRoute>(namespace, name) {
-            Some(route) if section_exists(route.spec.rules.iter().map(|r| r.name.as_deref()).collect()) => {
-                reader.parents(&target.key())
+            if !section_exists(gateway.spec.listeners.iter().map(|l| Some(l.name.as_str())).collect()) {
+                return missing();
             }
-            _ => return missing(),
-        },
+            BTreeSet::from([target.name.clone()])
+        }
+        _ => {
+            let Some(route) = reader.get::<HttpRoute>(namespace, name) else { return missing() };
+            let parents: Vec<NamespacedName> =
+                route.spec.parent_refs.iter().filter_map(|parent| gateway_name(parent, namespace)).collect();
+            if !parents.is_empty() && parents.iter().all(|parent| reader.is_foreign(parent)) {
+                return nobody();
+            }
+            if !section_exists(route.spec.rules.iter().map(|r| r.name.as_deref()).collect()) {
+                return missing();
+            }
+            reader.parents(&target.key())
+        }
     };
     if !reader.may_target(policy, target) {
         return Outcome::Missing(format!("{target} is in another namespace and no ReferenceGrant allows it"));
@@ -281,6 +291,29 @@ mod tests {
             assert_eq!(status(&[("a/p", spec)], "a/p"), (vec![], vec![]), "{spec:?}");
         }
         assert_eq!(status(&[], "a/gone"), (vec![], vec![]));
+    }
+
+    /// What others take care of is none of our business, even if the policy would be wrong there.
+    #[test]
+    fn targets_of_others_are_left_alone() {
+        for target in [
+            "kind: Gateway, name: theirs",
+            "kind: Gateway, name: theirs, sectionName: nope",
+            "kind: Gateway, name: theirs, namespace: b",
+            "kind: HTTPRoute, name: theirs, sectionName: nope",
+        ] {
+            let policy = format!("spec: {{targetRefs: [{{{target}}}]}}");
+            let gateway = "spec: {gatewayClassName: other, listeners: []}";
+            let world = World::new(&[
+                (Kind::Gateway, "a/theirs", gateway),
+                (Kind::Gateway, "b/theirs", gateway),
+                (Kind::HttpRoute, "a/theirs", "spec: {parentRefs: [{name: theirs}]}"),
+                (Kind::TrafficPolicy, "a/p", &policy),
+            ]);
+            let (status, problems) = translate(&world.reader(), &named("a/p"), &Options::default());
+            assert_eq!(status, None, "{target}");
+            assert!(problems.is_empty(), "{target}");
+        }
     }
 
     #[test]
