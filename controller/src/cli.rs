@@ -251,8 +251,9 @@ fn namespaced_name(text: &str) -> Result<NamespacedName, String> {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let (filter, format) = match &cli.command {
-        Command::Controller(args) => ("info", args.log_format),
-        _ => ("warn", LogFormat::Brief),
+        // What kube's client says of failed requests, whoever made them says better.
+        Command::Controller(args) => ("info,kube_client::client::builder=off", args.log_format),
+        _ => ("warn,kube_client::client::builder=off", LogFormat::Brief),
     };
     if let Err(error) = log::start(cli.global.log.as_deref().unwrap_or(filter), format) {
         return fail(&error);

@@ -147,8 +147,10 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
         StatusWriter::new(client.clone(), &options.controller_name, metrics.clone(), Some(events.clone()));
     tasks.spawn(named("the status writer", writing.run(leader.clone())));
     let xds = XdsService { namespace: options.namespace.clone(), name: SERVICE.to_owned(), port: XDS_PORT };
-    let authority =
-        Authority::establish(client.clone(), AuthorityOptions::new(&xds), metrics.clone()).await?;
+    let authority = Authority::establish(client.clone(), AuthorityOptions::new(&xds), metrics.clone())
+        .await
+        // The words are complete; its sources would only repeat them.
+        .map_err(|error| anyhow!("{error}"))?;
     let (tls, ca_bundle) = (authority.tls(), authority.ca_bundle());
     tasks.spawn(named("the certificate authority", async move { authority.run().await }));
     let provision = ProvisionOptions {

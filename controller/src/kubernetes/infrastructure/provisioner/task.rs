@@ -218,7 +218,11 @@ impl ProvisionerTask {
             tracing::info!(object = %gateway, %kind, "{verb}");
         }
         for error in &outcome.errors {
-            tracing::warn!(object = %gateway, %error, "not provisioned");
+            if error.is_passing() {
+                tracing::debug!(object = %gateway, %error, "not provisioned yet");
+            } else {
+                tracing::warn!(object = %gateway, %error, "not provisioned");
+            }
         }
         let verdict = self.gateways.finished(gateway, outcome, Instant::now());
         if let Some(report) = verdict.report {
