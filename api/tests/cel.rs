@@ -301,8 +301,11 @@ fn proxies_wake_before_they_are_killed() {
         "GatewayParameters",
         &[
             &pod("gracefulShutdown: {}"),
-            &pod("gracefulShutdown: {sleepTimeSeconds: 59}"),
-            &pod("gracefulShutdown: {enabled: false, sleepTimeSeconds: 600}"),
+            &pod("gracefulShutdown: {sleepTimeSeconds: 600}"),
+            &pod(
+                "gracefulShutdown: {enabled: false, sleepTimeSeconds: 600}, terminationGracePeriodSeconds: 5",
+            ),
+            &pod("terminationGracePeriodSeconds: 0"),
             &pod(
                 "gracefulShutdown: {enabled: true, sleepTimeSeconds: 300}, terminationGracePeriodSeconds: 301",
             ),
@@ -310,10 +313,10 @@ fn proxies_wake_before_they_are_killed() {
     );
     refuses(
         "GatewayParameters",
-        "gracefulShutdown.sleepTimeSeconds must be less than terminationGracePeriodSeconds (60 by default): shorten \
-         it, or lengthen that",
+        "gracefulShutdown.sleepTimeSeconds must be less than terminationGracePeriodSeconds: shorten it, or lengthen \
+         that",
         &[
-            &pod("gracefulShutdown: {sleepTimeSeconds: 60}"),
+            &pod("gracefulShutdown: {sleepTimeSeconds: 60}, terminationGracePeriodSeconds: 59"),
             &pod(
                 "gracefulShutdown: {enabled: true, sleepTimeSeconds: 10}, terminationGracePeriodSeconds: 10",
             ),

@@ -54,6 +54,8 @@ pub(crate) enum Unit {
     GatewayClass(NamespacedName),
     /// Listeners, filter chains and certificates of a Gateway.
     Gateway(NamespacedName),
+    /// What has to exist in the cluster for the proxies of a Gateway.
+    Infrastructure(NamespacedName),
     /// Attachment of a route, its Envoy routes and the clusters they name.
     Route(ObjectKey),
     /// One Envoy cluster.
@@ -72,7 +74,7 @@ impl Unit {
         let key = |kind, name: &NamespacedName| ObjectKey::new(kind, &name.namespace, &name.name);
         match self {
             Self::GatewayClass(name) => key(Kind::GatewayClass, name),
-            Self::Gateway(name) => key(Kind::Gateway, name),
+            Self::Gateway(name) | Self::Infrastructure(name) => key(Kind::Gateway, name),
             Self::Route(object) | Self::Extension(object) => object.clone(),
             Self::Policy(name) => key(Kind::TrafficPolicy, name),
             Self::Cluster(id) | Self::Endpoints(id) => match &id.backend {

@@ -6,6 +6,7 @@ use postern_api::kgateway::{Backend, DirectResponse};
 use crate::Options;
 use crate::backend::static_backend;
 use crate::dependency::Reader;
+use crate::infrastructure;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::{Fault, Problems};
 use crate::route::filters;
@@ -32,6 +33,7 @@ pub(crate) fn translate(
             };
             (object.metadata.generation, filters::answer(object).err())
         }
+        Kind::GatewayParameters => return infrastructure::status(reader, key, options),
         _ => return unsupported::translate(reader, key, options),
     };
     let accepted = match &fault {

@@ -21,6 +21,7 @@ use crate::Options;
 use crate::dependency::Reader;
 use crate::envoy;
 use crate::hostname::Hostname;
+use crate::infrastructure::{self, ProxyParameters};
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::problem::Problems;
 use crate::resource::Resource;
@@ -150,8 +151,10 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
             }
         }
     }
+    let parameters = infrastructure::of_gateway(reader, gateway, &mut problems);
     let addresses = if options.provision {
-        addresses::provisioned(reader, &key, gateway, false, options, &mut problems)
+        let self_managed = parameters == Ok(ProxyParameters::SelfManaged);
+        addresses::provisioned(reader, &key, gateway, self_managed, options, &mut problems)
     } else {
         addresses::local(&key, gateway, options, &mut problems)
     };
@@ -174,7 +177,8 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
     let mut resources = envoy::listener::listeners(&serving, &addresses.bind);
     let used: BTreeSet<&String> = serving.iter().flat_map(|(_, names)| names).collect();
     resources.extend(secrets.into_iter().filter(|(name, _)| used.contains(name)).map(|(_, secret)| secret));
-    let accepted = accepted(&statuses, addresses.refused, generation);
+    let parameters = parameters.err().map(|message| (reason::INVALID_PARAMETERS, message));
+    let accepted = accepted(&statuses, parameters.or(addresses.refused), generation);
     let status = GatewayStatus {
         addresses: addresses.assigned,
         conditions: vec![accepted],

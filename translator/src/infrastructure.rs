@@ -4,9 +4,18 @@
 //! and the objects that a provisioner applies (Deployment, Service, …). Every value in it has been validated; what is
 //! not given is `None` or empty, and the provisioner's default holds.
 
+mod address;
+mod build;
+mod check;
 mod image;
+mod merge;
+mod metadata;
 mod name;
+mod not_carried_out;
 mod parameters;
+mod quantity;
+mod resolve;
+mod translate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -19,6 +28,8 @@ pub use self::parameters::{
     Autoscaler, DisruptionBudget, Disruptions, Drain, EnvoyParameters, KubernetesParameters,
     ObjectParameters, PodParameters, Replicas, ServiceParameters, ServiceType, Stats,
 };
+pub(crate) use self::resolve::{of_class, of_gateway, status};
+pub(crate) use self::translate::translate;
 use crate::object::NamespacedName;
 
 /// Everything that has to exist in the cluster for the proxies of one Gateway.

@@ -20,7 +20,7 @@ use crate::dependency::{Dependencies, Dependency, Reader, References, Unit};
 use crate::envoy::cluster;
 use crate::envoy::scope::ScopeId;
 use crate::gateway::{self, GatewayModel};
-use crate::infrastructure::Infrastructure;
+use crate::infrastructure::{self, Infrastructure};
 use crate::object::{Kind, NamespacedName, Object, ObjectKey};
 use crate::observation::Observation;
 use crate::policy;
@@ -89,7 +89,8 @@ struct Changed {
     attached: BTreeSet<NamespacedName>,
     statuses: BTreeSet<ObjectKey>,
     removed: BTreeSet<NamespacedName>,
-    infrastructure: BTreeSet<NamespacedName>,
+    /// As it was before the first touch.
+    infrastructure: BTreeMap<NamespacedName, Option<Arc<Infrastructure>>>,
 }
 
 impl Translator {
@@ -132,7 +133,12 @@ impl Translator {
         let name = key.namespaced_name();
         match key.kind {
             Kind::GatewayClass => self.dirty.insert(Unit::GatewayClass(name)),
-            Kind::Gateway => self.dirty.insert(Unit::Gateway(name)),
+            Kind::Gateway => {
+                if self.options.provision {
+                    self.dirty.insert(Unit::Infrastructure(name.clone()));
+                }
+                self.dirty.insert(Unit::Gateway(name))
+            }
             Kind::HttpRoute => self.dirty.insert(Unit::Route(key)),
             Kind::TrafficPolicy => self.dirty.insert(Unit::Policy(name)),
             // These are only ever read by others.
@@ -172,6 +178,7 @@ impl Translator {
         match unit {
             Unit::GatewayClass(name) => self.run_class(unit, name),
             Unit::Gateway(name) => self.run_gateway(unit, name),
+            Unit::Infrastructure(name) => self.run_infrastructure(unit, name),
             Unit::Route(key) => self.run_route(unit, key),
             Unit::Cluster(id) => self.run_cluster(unit, id),
             Unit::Endpoints(id) => self.run_endpoints(unit, id),
@@ -258,9 +265,11 @@ impl Translator {
             let status = self.statuses.get(&key).cloned();
             update.statuses.insert(key, status);
         }
-        for name in seen.infrastructure {
+        for (name, before) in seen.infrastructure {
             let infrastructure = self.infrastructure.get(&name).cloned();
-            update.infrastructure.insert(name, infrastructure);
+            if infrastructure != before {
+                update.infrastructure.insert(name, infrastructure);
+            }
         }
         update.references_changed = self.references.take_changed();
         update
@@ -393,6 +402,27 @@ impl Translator {
                 self.update_gateway(name, output);
             }
         }
+    }
+
+    fn run_infrastructure(&mut self, unit: &Unit, name: &NamespacedName) {
+        let output = self.run(unit, |reader, options| {
+            let gateway = reader.get::<Gateway>(&name.namespace, &name.name)?;
+            gateway::is_ours(reader, gateway, options).then(|| infrastructure::translate(reader, gateway))
+        });
+        let Some(output) = output else { return };
+        let (wanted, problems) = output.unzip();
+        self.set_problems(unit, problems.unwrap_or_default());
+        if self.store.get::<Gateway>(&name.namespace, &name.name).is_none() {
+            self.forget(unit);
+        }
+        if self.infrastructure.get(name) == wanted.as_ref() {
+            return;
+        }
+        let before = match wanted {
+            Some(wanted) => self.infrastructure.insert(name.clone(), wanted),
+            None => self.infrastructure.remove(name),
+        };
+        self.changed.infrastructure.entry(name.clone()).or_insert(before);
     }
 
     fn update_gateway(&mut self, name: &NamespacedName, output: gateway::GatewayOutput) {

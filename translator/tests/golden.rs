@@ -1,5 +1,6 @@
 //! `golden/<capability>/input.yaml` against `xds.snap`, `status.snap` and `problems.snap` beside it. Where there is an
-//! `options.yaml`, it says what surrounds the objects: a cluster, and proxies that answer.
+//! `options.yaml`, it says what surrounds the objects: a cluster, and proxies that answer. Capabilities that begin with
+//! `infrastructure` have `infrastructure.snap` too: what has to exist in the cluster.
 
 #[path = "support/cluster.rs"]
 mod cluster;
@@ -47,6 +48,15 @@ fn problems(translator: &Translator) -> Vec<String> {
         .collect()
 }
 
+fn infrastructure(translator: &Translator) -> BTreeMap<String, Value> {
+    let of = |gateway| translator.infrastructure(gateway).map(|it| (gateway.to_string(), json!(it)));
+    translator.gateways().filter_map(of).collect()
+}
+
+fn is_infrastructure(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("infrastructure"))
+}
+
 /// Every golden's folder with its objects, ordered by name.
 fn goldens() -> Vec<(PathBuf, Vec<Object>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -86,6 +96,9 @@ fn every_golden_holds() {
             insta::assert_yaml_snapshot!("xds", resources(&translator));
             insta::assert_yaml_snapshot!("status", statuses(&folder, &translator));
             insta::assert_yaml_snapshot!("problems", problems(&translator));
+            if is_infrastructure(&folder) {
+                insta::assert_yaml_snapshot!("infrastructure", infrastructure(&translator));
+            }
         });
     }
 }
@@ -108,6 +121,7 @@ fn shuffled_input_gives_the_same_bytes() {
                     folder.display()
                 );
             }
+            assert_eq!(infrastructure(&forward), infrastructure(&other));
             assert_eq!(forward.statuses(), other.statuses());
             assert_eq!(forward.problems(), other.problems());
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use postern_translator::{
-    Change, Kind, NamespacedName, Object, ObjectKey, Options, Resource, Translator, Update,
+    Change, Infrastructure, Kind, NamespacedName, Object, ObjectKey, Options, Resource, Translator, Update,
 };
 use proptest::prelude::*;
 
@@ -18,7 +18,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "",
         "postern",
         &[
-            "spec: {controllerName: postern.dev/gateway-controller}",
+            "spec: {controllerName: postern.dev/gateway-controller, parametersRef: {group: gateway.kgateway.dev, kind: GatewayParameters, name: of-class, namespace: b}}",
             "spec: {controllerName: example.com/other}",
         ],
     ),
@@ -29,7 +29,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "one",
         &[
             "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP}]}",
-            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.x.org', allowedRoutes: {namespaces: {from: All}}}, {name: exact, port: 80, protocol: HTTP, hostname: a.x.org}]}",
+            "spec: {gatewayClassName: postern, infrastructure: {labels: {team: edge}, parametersRef: {group: gateway.kgateway.dev, kind: GatewayParameters, name: own}}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.x.org', allowedRoutes: {namespaces: {from: All}}}, {name: exact, port: 80, protocol: HTTP, hostname: a.x.org}]}",
             "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP}, {name: http2, port: 80, protocol: HTTP}, {name: alt, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}}]}",
             "spec: {gatewayClassName: postern, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: '*.x.org', tls: {certificateRefs: [{name: cert}]}}, {name: b, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: b}]}}]}",
         ],
@@ -152,6 +152,26 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {parentRef: {name: one}, listeners: []}",
         ],
     ),
+    (
+        Kind::GatewayParameters,
+        "b",
+        "of-class",
+        &[
+            "spec: {kube: {deployment: {replicas: 2}, service: {extraLabels: {team: a, tier: b}}}}",
+            "spec: {kube: {podTemplate: {gracefulShutdown: {sleepTimeSeconds: 30}}}}",
+            "spec: {kube: {service: {type: ExternalName}}}",
+        ],
+    ),
+    (
+        Kind::GatewayParameters,
+        "a",
+        "own",
+        &[
+            "spec: {kube: {podTemplate: {terminationGracePeriodSeconds: 20}}}",
+            "spec: {selfManaged: {}}",
+            "spec: {kube: {horizontalPodAutoscaler: {spec: {maxReplicas: 3}}}}",
+        ],
+    ),
     (Kind::Secret, "b", "cert", &["{}", "type: kubernetes.io/tls"]),
     (Kind::Secret, "a", "cert", &[CERTIFICATES, "{}"]),
 ];
@@ -233,6 +253,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Mirror {
     resources: BTreeMap<NamespacedName, BTreeMap<String, Vec<u8>>>,
     statuses: BTreeMap<ObjectKey, String>,
+    infrastructure: BTreeMap<NamespacedName, Infrastructure>,
 }
 
 impl Mirror {
@@ -249,6 +270,14 @@ impl Mirror {
                     None => resources.remove(&at),
                 };
             }
+        }
+        for (name, wanted) in update.infrastructure {
+            let before = self.infrastructure.get(&name);
+            assert_ne!(before, wanted.as_deref(), "{name}: nothing changed");
+            match wanted {
+                Some(wanted) => self.infrastructure.insert(name, (*wanted).clone()),
+                None => self.infrastructure.remove(&name),
+            };
         }
         for (key, status) in update.statuses {
             match status {
@@ -267,13 +296,21 @@ impl Mirror {
                 .map(|name| (name.clone(), translator.resources(name).map(body).collect()))
                 .collect(),
             statuses: translator.statuses().iter().map(|(k, s)| (k.clone(), format!("{s:?}"))).collect(),
+            infrastructure: translator
+                .gateways()
+                .map(|name| (name.clone(), (**translator.infrastructure(name).expect("ours")).clone()))
+                .collect(),
         }
     }
 }
 
+fn options() -> Options {
+    Options { provision: true, ..Options::default() }
+}
+
 /// Applies `steps` to `world` (the variant that each slot holds) and compares after each translation.
 fn check(mut world: BTreeMap<usize, usize>, steps: Vec<Step>) -> Result<(), TestCaseError> {
-    let mut incremental = Translator::new(Options::default());
+    let mut incremental = Translator::new(options());
     for (slot, variant) in &world {
         incremental.apply(Change::Upsert(object(*slot, *variant)));
     }
@@ -301,7 +338,8 @@ fn check(mut world: BTreeMap<usize, usize>, steps: Vec<Step>) -> Result<(), Test
                 mirror.take(update);
             }
         }
-        let scratch = objects::translated(world.iter().map(|(slot, variant)| object(*slot, *variant)));
+        let scratch =
+            objects::translated_with(options(), world.iter().map(|(slot, variant)| object(*slot, *variant)));
         prop_assert_eq!(&Mirror::of(&incremental), &Mirror::of(&scratch));
         prop_assert_eq!(incremental.references(), scratch.references());
         prop_assert_eq!(&references, scratch.references(), "a change of references was not told");
@@ -344,7 +382,7 @@ proptest! {
 
 #[test]
 fn one_endpoint_change_runs_one_unit() {
-    let mut translator = objects::translated((0..SLOTS.len()).map(|slot| object(slot, 0)));
+    let mut translator = objects::translated_with(options(), (0..SLOTS.len()).map(|slot| object(slot, 0)));
     let before = translator.units_run();
     let slot = SLOTS.iter().position(|s| s.0 == Kind::EndpointSlice).expect("a slot");
     translator.apply(Change::Upsert(object(slot, 1)));
@@ -373,7 +411,7 @@ fn what_comes_back_in_the_same_batch_has_not_changed() {
     };
     let mut world = vec![object(0, 0), object(2, 0), route("r1", "s1"), route("r2", "s2")];
     world.extend(["s1", "s2"].map(|name| objects::load(&service(name)).remove(0)));
-    let mut translator = objects::translated(world);
+    let mut translator = objects::translated_with(options(), world);
     translator.apply(Change::Upsert(route("r1", "s2")));
     translator.apply(Change::Upsert(route("r2", "s1")));
     let update = translator.translate();

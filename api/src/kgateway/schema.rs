@@ -171,16 +171,16 @@ pub(super) fn min_within_max() -> Rule {
     )
 }
 
-/// Time to sleep that is over before the proxy is killed.
+/// Time to sleep that is over before the proxy is killed. Where one of the two is given, the other may be the class's.
 pub(super) fn sleep_within_grace_period() -> Rule {
     rule(
         "!has(self.gracefulShutdown) || !has(self.gracefulShutdown.sleepTimeSeconds) || \
          (has(self.gracefulShutdown.enabled) && !self.gracefulShutdown.enabled) || \
-         self.gracefulShutdown.sleepTimeSeconds < \
-         (has(self.terminationGracePeriodSeconds) ? self.terminationGracePeriodSeconds : 60)"
+         !has(self.terminationGracePeriodSeconds) || \
+         self.gracefulShutdown.sleepTimeSeconds < self.terminationGracePeriodSeconds"
             .to_owned(),
-        "gracefulShutdown.sleepTimeSeconds must be less than terminationGracePeriodSeconds (60 by default): shorten \
-         it, or lengthen that"
+        "gracefulShutdown.sleepTimeSeconds must be less than terminationGracePeriodSeconds: shorten it, or lengthen \
+         that"
             .to_owned(),
     )
 }

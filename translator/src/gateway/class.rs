@@ -5,6 +5,7 @@ use postern_api::gateway_api::{GatewayClass, GatewayClassStatus, SupportedFeatur
 use crate::Options;
 use crate::dependency::Reader;
 use crate::features;
+use crate::infrastructure;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problems;
 use crate::status::condition;
@@ -14,20 +15,18 @@ const API_VERSION: &str = "v1.7";
 
 /// Judges a GatewayClass of ours.
 pub(crate) fn translate(
-    _reader: &Reader<'_>,
+    reader: &Reader<'_>,
     class: &GatewayClass,
     options: &Options,
 ) -> (GatewayClassStatus, Problems) {
     let mut problems = Problems::default();
     let key = ObjectKey::new(Kind::GatewayClass, "", class.metadata.name.as_deref().unwrap_or_default());
     let generation = class.metadata.generation;
-    let mut conditions = vec![condition(
-        condition_type::ACCEPTED,
-        true,
-        reason::ACCEPTED,
-        "the GatewayClass belongs to this controller",
-        generation,
-    )];
+    let (holds, reason, message) = match infrastructure::of_class(reader, class, &mut problems) {
+        Ok(()) => (true, reason::ACCEPTED, "the GatewayClass belongs to this controller".to_owned()),
+        Err(message) => (false, reason::INVALID_PARAMETERS, message),
+    };
+    let mut conditions = vec![condition(condition_type::ACCEPTED, holds, reason, message, generation)];
     // An old or new version of the CRDs serves most Gateways well, so the class is accepted all the same.
     conditions.extend(options.bundle_version.as_deref().map(|version| {
         if is_supported(version) {

@@ -58,8 +58,8 @@ impl Default for KubernetesParameters {
     }
 }
 
-/// Labels and annotations of one generated object, besides those of [`Infrastructure`](super::Infrastructure), over
-/// which they win. Labels of Postern's own are not among them.
+/// Labels and annotations of one generated object, besides those of [`Infrastructure`](super::Infrastructure), with
+/// which they share no key. Labels of Postern's own are not among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectParameters {

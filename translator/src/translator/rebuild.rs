@@ -31,7 +31,7 @@ impl Translator {
         for key in self.statuses.keys().chain(&self.changed.statuses) {
             update.statuses.entry(key.clone()).or_insert(None);
         }
-        for name in self.infrastructure.keys().chain(&self.changed.infrastructure) {
+        for name in self.infrastructure.keys().chain(self.changed.infrastructure.keys()) {
             update.infrastructure.entry(name.clone()).or_insert(None);
         }
         *self = fresh;
