@@ -87,7 +87,7 @@ spec:
   kube:
     deployment: {replicas: 2}
     podTemplate: {extraLabels: {tier: front}}
-    podDisruptionBudget: {minAvailable: 1}
+    podDisruptionBudget: {spec: {minAvailable: 1}}
 ",
         )
         .await;
