@@ -7,11 +7,12 @@ mod cluster;
 #[path = "support/objects.rs"]
 mod objects;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use self::cluster::Cluster;
-use postern_translator::{Object, Translator, descriptor};
+use postern_api::gateway_api::ParentReference;
+use postern_translator::{Kind, NamespacedName, Object, ObjectKey, Options, Status, Translator, descriptor};
 use serde_json::{Value, json};
 
 fn resources(translator: &Translator) -> BTreeMap<String, BTreeMap<String, Vec<Value>>> {
@@ -124,6 +125,68 @@ fn shuffled_input_gives_the_same_bytes() {
             assert_eq!(infrastructure(&forward), infrastructure(&other));
             assert_eq!(forward.statuses(), other.statuses());
             assert_eq!(forward.problems(), other.problems());
+        }
+    }
+}
+
+/// What a user waits for (`kubectl wait`, the conformance suite): each condition says which generation it is about.
+#[test]
+fn every_condition_is_about_the_present_generation() {
+    for (folder, loaded) in goldens() {
+        let translator = translated(&folder, loaded);
+        for (key, status) in translator.statuses() {
+            let generation = translator.object(key).expect("a status of an object").metadata().generation;
+            for condition in status.conditions() {
+                let at = format!("{}: {key}: {}", folder.display(), condition.type_);
+                assert_eq!(condition.observed_generation, generation, "{at}");
+                assert!(!condition.reason.is_empty() && !condition.message.is_empty(), "{at}");
+            }
+        }
+    }
+}
+
+/// Gateways of other classes belong to other controllers, and so do the entries about them.
+#[test]
+fn statuses_speak_of_gateways_of_ours_only() {
+    let ours = Options::default().controller_name;
+    for (folder, loaded) in goldens() {
+        let translator = translated(&folder, loaded);
+        let gateways: BTreeSet<&NamespacedName> = translator.gateways().collect();
+        let is_ours = |reference: &ParentReference, key: &ObjectKey| {
+            let namespace = reference.namespace.as_deref().unwrap_or(&key.namespace);
+            gateways.contains(&NamespacedName::new(namespace, &reference.name))
+        };
+        for (key, status) in translator.statuses() {
+            let at = format!("{}: {key}", folder.display());
+            match status {
+                Status::Gateway(_) => {
+                    assert!(gateways.contains(&NamespacedName::new(&key.namespace, &key.name)), "{at}");
+                }
+                Status::Route(status) => {
+                    for parent in &status.parents {
+                        assert_eq!(parent.controller_name, ours, "{at}");
+                        assert!(is_ours(&parent.parent_ref, key), "{at}");
+                    }
+                }
+                Status::Policy(status) => {
+                    assert!(status.ancestors.len() <= 16, "{at}");
+                    for ancestor in &status.ancestors {
+                        assert_eq!(ancestor.controller_name, ours, "{at}");
+                        // A target that does not exist is nobody else's.
+                        let exists = |kind| {
+                            let at = &ancestor.ancestor_ref;
+                            let namespace = at.namespace.as_deref().unwrap_or(&key.namespace);
+                            translator.object(&ObjectKey::new(kind, namespace, &at.name)).is_some()
+                        };
+                        let gateway = ancestor.ancestor_ref.kind() == Kind::Gateway.as_str();
+                        assert!(
+                            !gateway || !exists(Kind::Gateway) || is_ours(&ancestor.ancestor_ref, key),
+                            "{at}"
+                        );
+                    }
+                }
+                Status::GatewayClass(_) | Status::Conditions(_) => {}
+            }
         }
     }
 }
