@@ -91,7 +91,7 @@ target=${CARGO_TARGET_DIR:-target}
 POSTERN_ENVOY=$(hack/envoy.sh)
 export POSTERN_ENVOY
 say "compile"
-cargo build --quiet --workspace --lib --bin postern --test cluster --features postern-e2e/cluster
+cargo build --quiet --workspace --lib --bin postern --test cluster --test watch --features postern-e2e/cluster
 export POSTERN_BIN=${POSTERN_BIN:-$(realpath "$target/debug/postern")}
 if [ "$kind" != given ]; then
 	say "image of the controller"
@@ -103,5 +103,5 @@ trap down EXIT
 "up_$kind"
 export KUBECONFIG POSTERN_KUBECTL
 say "tests"
-cargo test --quiet --workspace --features postern-e2e/cluster --test cluster -- --test-threads="${TEST_THREADS:-4}" "$@"
+cargo test --quiet --workspace --features postern-e2e/cluster --test cluster --test watch -- --test-threads="${TEST_THREADS:-4}" "$@"
 say "passed"

@@ -168,7 +168,7 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
     tasks.spawn(named("the provisioner", provisioning.run()));
 
     let acknowledgements = hub.subscribe_events();
-    let (watch, watched) = Watch::start(client.clone(), watch_options(&options, scope));
+    let (watch, watched) = Watch::start(client.clone(), watch_options(&options, scope), metrics.clone());
     let translation = Translation::new(translator_options(&options), Publisher::new(hub.clone(), false));
     let sinks = Sinks { statuses, provisioner, events, metrics: metrics.clone(), inspector };
     let ready = health.condition("synced", "the first lists of all watches are not complete");

@@ -185,11 +185,9 @@ impl Engine {
             WatchEvent::Recovered { key } => tracing::info!(object = %key, "the object can be read again"),
             WatchEvent::Lost { kind, namespace, error } => {
                 tracing::debug!(kind, namespace, error, "watch lost");
-                self.sinks.metrics.watch_failed(kind);
             }
             WatchEvent::Regained { kind, namespace } => {
                 tracing::debug!(kind, namespace, "watch regained");
-                self.sinks.metrics.watch_healthy(kind);
             }
         }
     }

@@ -63,6 +63,7 @@ use self::presence::Presence;
 use self::references::{References, Requested};
 use self::resource::Served;
 pub use self::rules::{Rules, rules};
+use crate::telemetry::Metrics;
 
 /// How many events may wait for the receiver. Few: what waits longer goes out in larger batches.
 const EVENTS: usize = 4;
@@ -161,7 +162,7 @@ pub enum WatchEvent {
         /// The object.
         key: ObjectKey,
     },
-    /// A watch has failed, and not just been renewed. What is known stays. For metrics: it has been logged.
+    /// A watch has failed, and not just been renewed. What is known stays. It has been logged and counted already.
     Lost {
         /// The kind, such as `HTTPRoute`.
         kind: &'static str,
@@ -188,7 +189,7 @@ pub enum WatchEvent {
 }
 
 /// The way to ask the watches for something; cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WatchHandle {
     requested: Arc<watch::Sender<Requested>>,
     health: Health,
@@ -219,12 +220,17 @@ impl WatchHandle {
 pub struct Watch;
 
 impl Watch {
-    /// Starts to watch. To be called within a tokio runtime.
+    /// Starts to watch. To be called within a tokio runtime. `client` should not retry by itself (`Config::default_retry`), which
+    /// would only make failures take longer.
     ///
     /// Everything ends when the receiver is dropped. The receiver ends only after a defect in here (a panic, which is logged): then
     /// nothing is watched any more, and the program should end, too.
-    pub fn start(client: Client, options: WatchOptions) -> (WatchHandle, mpsc::Receiver<WatchEvent>) {
-        let health = Health::default();
+    pub fn start(
+        client: Client,
+        options: WatchOptions,
+        metrics: Metrics,
+    ) -> (WatchHandle, mpsc::Receiver<WatchEvent>) {
+        let health = Health::new(metrics);
         let (requested, requests) = watch::channel(Requested::default());
         let (events, receiver) = mpsc::channel(EVENTS);
         let handle = WatchHandle { requested: Arc::new(requested), health: health.clone() };

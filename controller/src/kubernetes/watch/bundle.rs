@@ -24,7 +24,7 @@ struct Bundle {
 
 /// Tells of the version, now and when it changes.
 pub(super) async fn run(context: Context, outlet: Outlet) -> Result<(), Closed> {
-    let monitor = context.health.monitor("CustomResourceDefinition", None);
+    let monitor = context.health.monitor("CustomResourceDefinition", "customresourcedefinitions", None);
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned();
     let fields = Some(format!("metadata.name={DEFINITION}"));
     let mut feed = context.feed(Source { metadata: true, fields, ..context.source(path) });

@@ -28,7 +28,7 @@ pub(super) async fn run(
     kinds: BTreeMap<Kind, watch::Sender<Presence>>,
     back: watch::Sender<u64>,
 ) -> Result<(), Closed> {
-    let monitor = context.health.monitor("discovery", None);
+    let monitor = context.health.monitor("discovery", "discovery", None);
     let asked: Vec<_> = kinds.keys().copied().filter(|kind| Served::built_in(*kind).is_none()).collect();
     let mut presences = Presences::new(asked.iter().copied(), context.timing.absence);
     let mut away = false;

@@ -97,7 +97,8 @@ impl Feed {
             if let Some(until) = self.wait_until {
                 tokio::select! {
                     () = sleep_until(until) => {}
-                    Ok(()) = self.back.changed() => {}
+                    // It may still refuse for a moment: not for long, so waits begin short again.
+                    Ok(()) = self.back.changed() => self.backoff.reset(),
                 }
                 self.wait_until = None;
             }
@@ -150,6 +151,8 @@ impl Feed {
             },
             State::Watching { lines, heard, .. } => {
                 let line = tokio::select! {
+                    // What has arrived is read first, also after a long time in which nobody took it.
+                    biased;
                     line = lines.next() => line,
                     () = sleep_until(*heard + SILENCE) => None,
                     Ok(()) = self.back.changed() => None,

@@ -9,6 +9,10 @@ use serde::Serialize;
 use super::WatchEvent;
 use super::failure::{Failure, Verb};
 use super::keys::KeySet;
+use crate::telemetry::Metrics;
+
+/// So many failures in a row are worth telling. An API server that starts, or that has just been told of a kind, refuses now and then.
+const TELLING: u32 = 2;
 
 /// What is watched: a kind, in one namespace or in all.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,25 +76,36 @@ struct State {
     objects: usize,
     invalid: usize,
     forbidden: u64,
-    /// The verbs whose refusal has been logged.
-    refused: Vec<Verb>,
+    /// How many attempts have failed since the watch was there.
+    failures: u32,
+    /// How often each verb was refused since then.
+    refused: BTreeMap<Verb, u32>,
     heard: Option<Instant>,
 }
 
 /// How all watches fare; cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Health(Arc<Mutex<BTreeMap<FeedId, State>>>);
+#[derive(Clone)]
+pub(super) struct Health {
+    states: Arc<Mutex<BTreeMap<FeedId, State>>>,
+    metrics: Metrics,
+}
 
 /// One watch's entry.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Monitor {
     id: FeedId,
+    resource: String,
     health: Health,
 }
 
 impl Health {
-    /// The entry of a watch.
-    pub(super) fn monitor(&self, kind: &'static str, namespace: Option<String>) -> Monitor {
+    /// No watches yet; what happens to them is counted in `metrics`.
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self { states: Arc::default(), metrics }
+    }
+
+    /// The entry of a watch of `kind`, which RBAC calls `resource`.
+    pub(super) fn monitor(&self, kind: &'static str, resource: &str, namespace: Option<String>) -> Monitor {
         let id = FeedId { kind, namespace };
         let state = State {
             phase: Phase::Waiting,
@@ -98,11 +113,12 @@ impl Health {
             objects: 0,
             invalid: 0,
             forbidden: 0,
-            refused: Vec::new(),
+            failures: 0,
+            refused: BTreeMap::new(),
             heard: None,
         };
         self.with(|states| states.insert(id.clone(), state));
-        Monitor { id, health: self.clone() }
+        Monitor { id, resource: resource.to_owned(), health: self.clone() }
     }
 
     /// How all watches fare, by kind and namespace.
@@ -122,7 +138,7 @@ impl Health {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<FeedId, State>) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.states.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -157,43 +173,70 @@ impl Monitor {
     /// So many objects are known.
     pub(super) fn counted(&self, keys: &KeySet) {
         self.with(|state| (state.objects, state.invalid) = (keys.len(), keys.invalid()));
+        let (objects, invalid) = self.health.with(|states| {
+            let of_kind = states.iter().filter(|(id, _)| id.kind == self.id.kind);
+            of_kind.fold((0, 0), |sum, (_, state)| (sum.0 + state.objects, sum.1 + state.invalid))
+        });
+        self.health.metrics.set_objects(self.id.kind, objects);
+        self.health.metrics.set_invalid_objects(self.id.kind, invalid);
     }
 
     /// The watch is there.
     #[must_use]
     pub(super) fn watching(&self) -> Option<WatchEvent> {
-        self.enter(Phase::Watching, "watches again")
+        self.enter(&Phase::Watching, "watches again")
     }
 
     /// The kind is not served.
     #[must_use]
     pub(super) fn not_served(&self) -> Option<WatchEvent> {
-        self.enter(Phase::NotServed, "is not served any more")
+        self.enter(&Phase::NotServed, "is not served any more")
     }
 
-    fn enter(&self, phase: Phase, words: &str) -> Option<WatchEvent> {
+    fn enter(&self, phase: &Phase, words: &str) -> Option<WatchEvent> {
         let old = self.with(|state| {
             state.heard = Some(Instant::now());
-            if phase == Phase::Watching {
-                state.refused.clear();
-            }
-            Some(std::mem::replace(&mut state.phase, phase))
+            state.failures = 0;
+            state.refused.clear();
+            Some(std::mem::replace(&mut state.phase, phase.clone()))
         });
+        // A kind is well if it is in all namespaces.
+        let lost = |(id, state): (&FeedId, &State)| {
+            id.kind == self.id.kind && matches!(state.phase, Phase::Lost { .. })
+        };
+        if *phase == Phase::NotServed {
+            self.health.metrics.watch_stopped(self.id.kind);
+        } else if old.as_ref() != Some(phase) && !self.health.with(|states| states.iter().any(lost)) {
+            self.health.metrics.watch_healthy(self.id.kind);
+        }
         let Some(Phase::Lost { .. }) = old else { return None };
         tracing::info!(kind = self.id.kind, namespace = self.namespace(), "{words}");
         Some(WatchEvent::Regained { kind: self.id.kind, namespace: self.id.namespace.clone() })
     }
 
-    /// An attempt has failed. The first one is logged, and the first that RBAC refuses, for each verb.
+    /// An attempt has failed. Told and logged once, when it was not the only one.
     #[must_use]
     pub(super) fn failed(&self, failure: &Failure) -> Option<WatchEvent> {
         let error = failure.to_string();
         let forbidden = self.forbidden(failure);
-        let old = self
-            .with(|state| Some(std::mem::replace(&mut state.phase, Phase::Lost { error: error.clone() })));
-        if matches!(old, Some(Phase::Lost { .. })) {
+        let first = self.with(|state| {
+            state.failures += 1;
+            if state.failures < TELLING {
+                return false;
+            }
+            let old = std::mem::replace(&mut state.phase, Phase::Lost { error: error.clone() });
+            !matches!(old, Phase::Lost { .. })
+        });
+        if !first {
+            tracing::debug!(
+                kind = self.id.kind,
+                namespace = self.namespace(),
+                error,
+                "an attempt to watch failed"
+            );
             return None;
         }
+        self.health.metrics.watch_failed(self.id.kind);
         if !forbidden {
             tracing::warn!(
                 kind = self.id.kind,
@@ -205,24 +248,24 @@ impl Monitor {
         Some(WatchEvent::Lost { kind: self.id.kind, namespace: self.id.namespace.clone(), error })
     }
 
-    /// Counts and, once for each verb, logs a refusal by RBAC. True if it was one.
+    /// Counts a refusal by RBAC, and logs it once for each verb. True if it was one.
     pub(super) fn forbidden(&self, failure: &Failure) -> bool {
         let Some(verb) = failure.forbidden() else { return false };
-        let first = self.with(|state| {
+        self.health.metrics.forbidden(&verb.to_string(), &self.resource);
+        let times = self.with(|state| {
             state.forbidden += 1;
-            let first = !state.refused.contains(&verb);
-            if first {
-                state.refused.push(verb);
-            }
-            first
+            let times = state.refused.entry(verb).or_default();
+            *times += 1;
+            *times
         });
-        if first {
+        if times == TELLING {
             tracing::error!(
                 kind = self.id.kind,
+                resource = self.resource,
                 namespace = self.namespace(),
                 %verb,
                 error = %failure,
-                "forbidden; allow this verb on this kind in the role that is bound to the controller's ServiceAccount"
+                "forbidden; allow this verb on this resource in the role that is bound to the controller's ServiceAccount"
             );
         }
         true
@@ -241,9 +284,10 @@ mod tests {
 
     #[test]
     fn only_changes_are_told() {
-        let health = Health::default();
-        let monitor = health.monitor("Gateway", None);
+        let health = Health::new(Metrics::new());
+        let monitor = health.monitor("Gateway", "gateways", None);
         assert!(monitor.watching().is_none(), "it was never lost");
+        assert!(monitor.failed(&refused(429)).is_none(), "that can happen");
         assert!(matches!(monitor.failed(&refused(500)), Some(WatchEvent::Lost { kind: "Gateway", .. })));
         assert!(monitor.failed(&refused(503)).is_none());
         monitor.listing();
@@ -259,20 +303,24 @@ mod tests {
 
     #[test]
     fn refusals_are_counted() {
-        let health = Health::default();
-        let monitor = health.monitor("Secret", Some("a".into()));
-        assert!(monitor.failed(&refused(403)).is_some());
+        let metrics = Metrics::new();
+        let health = Health::new(metrics.clone());
+        let monitor = health.monitor("Secret", "secrets", Some("a".into()));
         assert!(monitor.failed(&refused(403)).is_none());
+        assert!(monitor.failed(&refused(403)).is_some());
         assert!(monitor.failed(&refused(500)).is_none());
         let report = &health.reports()[0];
         assert_eq!((report.kind, report.namespace.as_deref(), report.forbidden), ("Secret", Some("a"), 2));
+        let text = metrics.registry_text();
+        assert!(text.contains(r#"forbidden_calls_total{verb="list",resource="secrets"} 2"#), "{text}");
         assert!(matches!(monitor.not_served(), Some(WatchEvent::Regained { .. })));
     }
 
     #[test]
     fn reports_are_legible() {
-        let health = Health::default();
-        let monitor = health.monitor("Gateway", None);
+        let health = Health::new(Metrics::new());
+        let monitor = health.monitor("Gateway", "gateways", None);
+        assert!(monitor.failed(&refused(500)).is_none());
         assert!(monitor.failed(&refused(500)).is_some());
         let json = serde_json::to_value(health.reports()).unwrap();
         assert_eq!(json[0]["phase"], "lost");

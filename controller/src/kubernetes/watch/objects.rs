@@ -15,7 +15,7 @@ use super::filter::{Admitted, Filter, Moved};
 use super::health::Monitor;
 use super::keys::KeySet;
 use super::presence::Presence;
-use super::resource::Served;
+use super::resource::{Served, plural};
 use super::tell;
 
 /// Follows one kind, in one namespace or in all.
@@ -58,7 +58,7 @@ impl Objects {
         Self {
             context: context.clone(),
             kind,
-            monitor: context.health.monitor(kind.as_str(), namespace.clone()),
+            monitor: context.health.monitor(kind.as_str(), &plural(kind), namespace.clone()),
             namespace,
             presence,
             filter,

@@ -26,7 +26,7 @@ use super::feed::{self, Feed, Signal, Source};
 use super::filter::Filter;
 use super::health::Monitor;
 use super::keys::KeySet;
-use super::resource::Served;
+use super::resource::{Served, plural};
 use super::tell;
 
 /// The kinds of which only those objects are kept that are referred to.
@@ -84,7 +84,7 @@ impl References {
             namespaces.iter().map(|namespace| Collection {
                 kind: *kind,
                 namespace: namespace.clone(),
-                monitor: context.health.monitor(kind.as_str(), namespace.clone()),
+                monitor: context.health.monitor(kind.as_str(), &plural(*kind), namespace.clone()),
                 settled: false,
                 keys: KeySet::default(),
                 mentioned: BTreeSet::new(),

@@ -1,0 +1,74 @@
+//! CustomResourceDefinitions that come and go while the controller runs.
+
+use postern::kubernetes::watch::{Phase, Scope};
+use postern_translator::Kind;
+
+use crate::server::{ApiServer, gateway_api};
+use crate::watched::{Seen, Watched, key, options};
+
+#[tokio::test]
+async fn kinds_are_watched_as_soon_as_they_are_served_and_forgotten_when_they_are_not() {
+    let server = ApiServer::alone().await;
+    let mut watched = Watched::synced(server.client().await, options(Scope::All)).await;
+    assert_eq!(watched.phase("HTTPRoute"), Phase::NotServed);
+    assert_eq!(watched.phase("Service"), Phase::Watching);
+    assert!(watched.seen.contains(&Seen::Bundle(None, None)));
+
+    server.kubectl(&["apply", "--server-side", "-k", &gateway_api("standard")]);
+    server.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+    server.apply(&crate::route("default", "r", 80));
+    let route = key(Kind::HttpRoute, "default", "r");
+    watched.upserted(&route).await;
+    watched
+        .until("bundle", |seen| seen.contains(&Seen::Bundle(Some("v1.7.0".into()), Some("standard".into()))))
+        .await;
+    let count = watched.seen.iter().filter(|seen| **seen == Seen::Synced).count();
+    assert_eq!(count, 1, "Synced comes once");
+
+    // A version that is not served any more, while another one is: the objects stay.
+    server.apply(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: c}\nspec: {controllerName: a.b/c}\n",
+    );
+    let class = key(Kind::GatewayClass, "", "c");
+    watched.upserted(&class).await;
+    watched.forget();
+    let versions = server.kubectl(&[
+        "get",
+        "crd",
+        "gatewayclasses.gateway.networking.k8s.io",
+        "-o",
+        "jsonpath={.spec.versions[*].name}",
+    ]);
+    let old = versions.split(' ').position(|version| version == "v1").expect("v1");
+    let patch = format!(r#"[{{"op": "replace", "path": "/spec/versions/{old}/served", "value": false}}]"#);
+    server.kubectl(&[
+        "patch",
+        "crd",
+        "gatewayclasses.gateway.networking.k8s.io",
+        "--type=json",
+        "-p",
+        &patch,
+    ]);
+    watched.upserted(&class).await;
+    assert!(!watched.seen.contains(&Seen::Delete(class.clone())), "{:?}", watched.seen);
+    assert!(watched.objects.contains_key(&class));
+
+    // The definition goes, and its objects with it.
+    watched.forget();
+    server.kubectl(&[
+        "delete",
+        "crd",
+        "httproutes.gateway.networking.k8s.io",
+        "gateways.gateway.networking.k8s.io",
+    ]);
+    watched.deleted(&route).await;
+    watched.until("end of HTTPRoute", |seen| seen.contains(&Seen::Regained("HTTPRoute"))).await;
+    assert_eq!(watched.phase("HTTPRoute"), Phase::NotServed);
+
+    // And back again.
+    watched.forget();
+    server.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &gateway_api("standard")]);
+    server.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+    server.apply(&crate::route("default", "r", 80));
+    watched.upserted(&route).await;
+}
