@@ -111,13 +111,13 @@ impl Writes {
                 }
                 // Somebody was faster, or what others say has to be read in full before it is repeated.
                 Some(Err(Failure::Api(Error::Api(status)))) if status.is_conflict() => {}
-                Some(Err(failure)) => return self.failed(key, &failure),
+                Some(Err(failure)) => return self.failed("patch", key, &failure),
                 None => {}
             }
             match self.get(key).await {
                 Ok(Some(live)) if live.uid().as_deref() == job.present.uid() => read = Some(Box::new(live)),
                 Ok(_) => return Outcome::Gone,
-                Err(failure) => return self.failed(key, &failure),
+                Err(failure) => return self.failed("get", key, &failure),
             }
         }
         Outcome::Conflict
@@ -168,7 +168,7 @@ impl Writes {
         }
     }
 
-    fn failed(&self, key: &ObjectKey, failure: &Failure) -> Outcome {
+    fn failed(&self, verb: &str, key: &ObjectKey, failure: &Failure) -> Outcome {
         let error = match failure {
             Failure::Api(Error::Api(status)) if status.is_not_found() => {
                 let names_object = status.details.as_ref().is_some_and(|details| details.name == key.name);
@@ -181,7 +181,7 @@ impl Writes {
                 return Outcome::Failed;
             }
             Failure::Api(Error::Api(status)) if status.is_forbidden() => {
-                return self.forbidden(key, &status.message);
+                return self.forbidden(verb, key, &status.message);
             }
             Failure::Api(Error::Api(status)) if matches!(status.code, 400 | 413 | 415 | 422) => {
                 tracing::error!(
@@ -203,14 +203,15 @@ impl Writes {
         Outcome::Failed
     }
 
-    fn forbidden(&self, key: &ObjectKey, error: &str) -> Outcome {
-        let resource = format!("{}/status", self.resources.plural(key.kind));
-        self.metrics.forbidden("patch", &resource);
+    fn forbidden(&self, verb: &str, key: &ObjectKey, error: &str) -> Outcome {
+        let plural = self.resources.plural(key.kind);
+        let resource = if verb == "patch" { format!("{plural}/status") } else { plural };
+        self.metrics.forbidden(verb, &resource);
         if self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).insert(key.kind) {
             tracing::error!(
                 object = %key,
                 error,
-                "statuses of this kind cannot be written; allow `patch` on `{resource}` of `{}` in the controller's role",
+                "statuses of this kind cannot be written; allow `{verb}` on `{resource}` of `{}` in the controller's role",
                 key.kind.group()
             );
         }

@@ -137,6 +137,13 @@ fn an_object_of_the_same_name_is_another_one() {
     table.done(job, Outcome::Gone, later);
     table.desired(&key("a"), status("y"), later);
     assert!(table.next(later + INTERVAL).is_some(), "the end of the old one is not the end of the new one");
+
+    // After a backup was restored, versions begin anew, and nobody has seen the end of the old object.
+    let mut table = leading(now);
+    table.observed(object("a", "u", 100), now);
+    table.observed(object("a", "restored", 7), now);
+    table.desired(&key("a"), status("x"), now);
+    assert_eq!(version(&table.next(now).unwrap()), "7");
 }
 
 #[test]
