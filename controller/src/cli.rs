@@ -4,6 +4,7 @@ mod check;
 mod cluster;
 mod commands;
 mod controller;
+mod proxy;
 mod proxy_drain;
 mod run;
 mod status;
@@ -20,6 +21,7 @@ use clap_complete::Shell;
 use postern_translator::NamespacedName;
 
 use self::controller::ControllerArgs;
+use self::proxy::ProxyCommand;
 use self::status::StatusArgs;
 use crate::bootstrap::Address;
 use crate::echo::EchoSpec;
@@ -87,6 +89,9 @@ enum Command {
     /// Problems come last, with the words of the controller. The exit code is 0 if all is well, 1 if something is not,
     /// and 2 if it could not be found out.
     Status(StatusArgs),
+    /// Look into the proxies of a Gateway.
+    #[command(subcommand)]
+    Proxy(ProxyCommand),
     /// Print the bootstrap configuration of an Envoy that you run yourself.
     Bootstrap(BootstrapArgs),
     /// Print the CustomResourceDefinitions of Postern's extension kinds.
@@ -98,9 +103,6 @@ enum Command {
         /// The shell.
         shell: Shell,
     },
-    /// What runs beside the proxies of a Gateway.
-    #[command(subcommand, hide = true)]
-    Proxy(ProxyCommand),
     /// Become PROGRAM, which ends when the parent process does.
     #[command(name = envoy::GUARD_COMMAND, hide = true)]
     ExecGuarded {
@@ -110,15 +112,6 @@ enum Command {
         #[arg(last = true, required = true)]
         program: Vec<OsString>,
     },
-}
-
-/// What to do with a proxy.
-#[derive(Debug, Subcommand)]
-enum ProxyCommand {
-    /// Take the proxy beside this program out of service, and return when it may be stopped.
-    Drain(proxy_drain::DrainArgs),
-    /// Copy this program into a directory.
-    InstallBinary(proxy_drain::InstallBinaryArgs),
 }
 
 /// Options of `run`.
@@ -268,6 +261,7 @@ pub fn main() -> ExitCode {
         Command::Crds => commands::crds(),
         Command::Echo(args) => commands::echo(args),
         Command::Completions { shell } => commands::completions(shell, &mut Cli::command()),
+        Command::Proxy(ProxyCommand::Config(args)) => proxy::config(args, cli.global.output).or_else(unknown),
         Command::Proxy(ProxyCommand::Drain(args)) => proxy_drain::drain(args),
         Command::Proxy(ProxyCommand::InstallBinary(args)) => proxy_drain::install_binary(&args),
         Command::ExecGuarded { parent, program } => commands::exec_guarded(parent, &program),

@@ -16,9 +16,11 @@ use clap::Args;
 use jiff::Timestamp;
 use postern_translator::CONTROLLER_NAME;
 
+pub(super) use self::collect::{GATEWAY_LABEL, controller_pods, document, is_ready};
 use self::judge::Question;
 use self::model::{Overview, Severity};
 use self::print::Look;
+pub(super) use self::print::age;
 use super::cluster::{ClusterArgs, View};
 use super::commands::runtime;
 use crate::terminal::{Format, Paint};

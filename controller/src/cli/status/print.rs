@@ -330,7 +330,7 @@ fn several(items: &[String], all: bool) -> String {
 }
 
 /// How long ago, as `kubectl` writes it.
-fn age(created: &str, now: Timestamp) -> String {
+pub(crate) fn age(created: &str, now: Timestamp) -> String {
     let Ok(created) = created.parse::<Timestamp>() else { return "<unknown>".to_owned() };
     let seconds = now.duration_since(created).as_secs().max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
