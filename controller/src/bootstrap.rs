@@ -98,7 +98,7 @@ impl Bootstrap {
             None => json!({"clusters": [self.xds_cluster()]}),
             Some(it) => json!({
                 "listeners": [it.probe_listener()],
-                "clusters": [it.secured(self.xds_cluster()), it.admin_cluster(&self.admin)],
+                "clusters": [it.secured(self.xds_cluster()), InCluster::admin_cluster(&self.admin)],
             }),
         }
     }

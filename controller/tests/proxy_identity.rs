@@ -1,6 +1,8 @@
 //! How a real Envoy with the bootstrap of the cluster proves who it is, and believes who we are: with the files of a volume that the
 //! kubelet would mount, and with their rotation as the kubelet does it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};

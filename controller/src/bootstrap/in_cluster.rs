@@ -223,7 +223,7 @@ impl InCluster {
 
     /// The admin interface as an upstream. It is served by the main thread, so few requests for stats run at once, and
     /// readiness does not queue behind them.
-    pub(super) fn admin_cluster(&self, admin: &Address) -> Value {
+    pub(super) fn admin_cluster(admin: &Address) -> Value {
         let limits = |priority: &str| {
             json!({
                 "priority": priority, "max_connections": 4, "max_pending_requests": 4, "max_requests": 4,

@@ -163,10 +163,10 @@ impl TokenAuthenticator {
             if let Err(error) = keys.refresh().await {
                 match self.options.verification {
                     Verification::Keys => {
-                        warn!(error, "proxies can only be verified with keys that were read before")
+                        warn!(error, "proxies can only be verified with keys that were read before");
                     }
                     Verification::Review => {
-                        debug!(error, "no keys to verify proxies with while the API server is away")
+                        debug!(error, "no keys to verify proxies with while the API server is away");
                     }
                 }
             }

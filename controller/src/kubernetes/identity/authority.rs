@@ -234,14 +234,16 @@ impl Inner {
                 let key = self.options.key();
                 match step {
                     Step::Prepared => {
-                        info!(secret = %key, "preparing a new certificate authority; proxies are told first")
+                        info!(secret = %key, "preparing a new certificate authority; proxies are told first");
                     }
-                    Step::Promoted => info!(secret = %key, "the new certificate authority signs from now on"),
+                    Step::Promoted => {
+                        info!(secret = %key, "the new certificate authority signs from now on");
+                    }
                     Step::Retired => {
-                        info!(secret = %key, "the previous certificate authority is not trusted any more")
+                        info!(secret = %key, "the previous certificate authority is not trusted any more");
                     }
                     Step::Replaced => {
-                        warn!(secret = %key, "the certificate authority has expired; proxies cannot connect until they have read the new one")
+                        warn!(secret = %key, "the certificate authority has expired; proxies cannot connect until they have read the new one");
                     }
                 }
                 Ok(Some(Secret { data: Some(to_data(&material)), ..Secret::clone(secret) }))
@@ -311,7 +313,7 @@ async fn find_or_make(api: &Api<Secret>, options: &AuthorityOptions) -> Result<S
                 return Ok(secret);
             }
             Err(source) if is_conflict(&source) => {
-                debug!(secret = %options.key(), "another replica was faster")
+                debug!(secret = %options.key(), "another replica was faster");
             }
             Err(source) => return Err(options.failed("create", source)),
         }

@@ -98,16 +98,16 @@ fn over_two_years_every_proxy_believes_every_replica() {
             let current = &mut serving[replica];
             let issuer = &known.signing.anchor.pem;
             if current.as_ref().is_none_or(|(_, by, renew_at)| by != issuer || *renew_at <= now) {
-                let issued = known.issue(&names(), now, &lifetimes).unwrap();
-                *current = Some((issued, issuer.clone(), after(now, lifetimes.serving / 2)));
+                let new = known.issue(&names(), now, &lifetimes).unwrap();
+                *current = Some((new, issuer.clone(), after(now, lifetimes.serving / 2)));
             }
         }
         // Every hour for four days after each step; now and then at other times.
         if hour - last_step < 96 || hour % 100 == 0 {
             for late in [0, 1, 48] {
-                for (issued, _, _) in serving.iter().flatten() {
+                for (certificate, _, _) in serving.iter().flatten() {
                     assert!(
-                        believes(&seen(late).bundle(), issued, "postern", now),
+                        believes(&seen(late).bundle(), certificate, "postern", now),
                         "hour {hour}, {late} hours late"
                     );
                 }
@@ -162,19 +162,20 @@ fn damage_is_named() {
     let other = Material::generate(day(1), &lifetimes).unwrap();
     let leaf = material.issue(&names(), day(1), &lifetimes).unwrap();
 
-    let damaged = |of: &Material, change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| {
+    type Data = BTreeMap<String, Vec<u8>>;
+    let damaged = |of: &Material, change: &dyn Fn(&mut Data)| {
         let mut data = of.to_data();
         change(&mut data);
         Material::parse(&data).err().map(|damage| damage.to_string()).unwrap_or_default()
     };
     let put = |key: &'static str, text: &str| {
         let text = text.to_owned();
-        move |data: &mut BTreeMap<String, Vec<u8>>| {
+        move |data: &mut Data| {
             data.insert(key.to_owned(), text.clone().into_bytes());
         }
     };
     let drop = |key: &'static str| {
-        move |data: &mut BTreeMap<String, Vec<u8>>| {
+        move |data: &mut Data| {
             data.remove(key).unwrap();
         }
     };
