@@ -28,9 +28,11 @@ pub const TOKEN_DIRECTORY: &str = "/var/run/secrets/postern.dev";
 pub const TOKEN_FILE: &str = "token";
 
 const CA_SDS_FILE: &str = "xds-ca.yaml";
-const CA_SECRET: &str = "xds_ca";
+/// The name of the secret, read from a file, by which a proxy knows Postern.
+pub const CA_SECRET: &str = "xds_ca";
 const TOKEN_SDS_FILE: &str = "xds-token.yaml";
-const TOKEN_SECRET: &str = "xds_token";
+/// The name of the secret, read from a file, by which Postern knows a proxy.
+pub const TOKEN_SECRET: &str = "xds_token";
 const ADMIN_CLUSTER: &str = "postern_admin";
 const PROBE_LISTENER: &str = "postern_probe";
 

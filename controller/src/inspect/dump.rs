@@ -7,6 +7,7 @@ use postern_xds::ResourceType;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::bootstrap::{CA_SECRET, TOKEN_SECRET};
 use crate::config;
 
 /// The path of the admin interface that is read.
@@ -178,7 +179,12 @@ impl Dump {
     fn secrets(&mut self, section: &Value) {
         let stages = [("dynamic_active_secrets", Stage::Active), ("dynamic_warming_secrets", Stage::Warming)];
         for (member, stage) in stages {
-            for entry in items(section, member) {
+            // Those of the bootstrap come from files beside the proxy, not from Postern.
+            let own = |entry: &&Value| {
+                let name = entry["name"].as_str();
+                name != Some(CA_SECRET) && name != Some(TOKEN_SECRET)
+            };
+            for entry in items(section, member).filter(own) {
                 self.add(ResourceType::Secret, "secret", stage, entry);
             }
         }
