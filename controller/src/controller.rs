@@ -51,7 +51,7 @@ const LEASE: &str = "postern-leader";
 const RESERVED_PORTS: [u16; 2] = [19000, 19001];
 
 /// How long the engine may be silent before the process counts as stuck. A cold start of a large cluster is one step.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_mins(1);
 
 /// The Service through which proxies find the replicas, and its port.
 const SERVICE: &str = "postern";
@@ -163,17 +163,17 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
         namespaces: options.watch_namespaces.clone(),
         concurrency: PROVISIONING,
     };
-    let (provisioner, provisioning, provisioned) =
+    let (provisioner, task, provision_reports) =
         Provisioner::new(client.clone(), provision, ca_bundle, leader);
-    tasks.spawn(named("the provisioner", provisioning.run()));
+    tasks.spawn(named("the provisioner", task.run()));
 
     let acknowledgements = hub.subscribe_events();
     let (watch, watched) = Watch::start(client.clone(), watch_options(&options, scope), metrics.clone());
     let translation = Translation::new(translator_options(&options), Publisher::new(hub.clone(), false));
     let sinks = Sinks { statuses, provisioner, events, metrics: metrics.clone(), inspector };
     let ready = health.condition("synced", "the first lists of all watches are not complete");
-    let (serving, served) = oneshot::channel();
-    let engine = Engine::new(translation, watch, sinks, health.heartbeat("engine", STUCK), ready, serving);
+    let (begin, may_serve) = oneshot::channel();
+    let engine = Engine::new(translation, watch, sinks, health.heartbeat("engine", STUCK), ready, begin);
     let (told, peers) = mpsc::channel(64);
     if elected {
         let replica = Replica {
@@ -185,7 +185,10 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
         tasks.spawn(named("what the other replicas see", shown));
         tasks.spawn(named("the ear for other replicas", peers::listen(client.clone(), replica, told)));
     }
-    tasks.spawn(named("the engine", engine.run(Inputs { watched, acknowledgements, peers, provisioned })));
+    tasks.spawn(named(
+        "the engine",
+        engine.run(Inputs { watched, acknowledgements, peers, provisioned: provision_reports }),
+    ));
 
     let authenticator = Arc::new(TokenAuthenticator::new(client, token_options(&options), metrics));
     let keys = Arc::clone(&authenticator);
@@ -193,7 +196,7 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
     let server = Server::new(hub).with_authenticator(authenticator).with_tls(tls);
     let stepping_down = step_down(leadership, stop.clone());
     let result = tokio::select! {
-        (result, ()) = async { tokio::join!(serve_xds(server, xds_listener, served, stop), stepping_down) } => result,
+        (result, ()) = async { tokio::join!(serve_xds(server, xds_listener, may_serve, stop), stepping_down) } => result,
         Some(ended) = tasks.join_next() => Err(match ended {
             Ok(what) => anyhow!("{what} ended, which is a defect of Postern"),
             Err(error) => anyhow!("something ended in a panic, which is a defect of Postern: {error}"),
@@ -212,11 +215,11 @@ async fn named<T>(name: &'static str, task: impl Future<Output = T>) -> &'static
 async fn serve_xds(
     server: Server,
     listener: TcpListener,
-    served: oneshot::Receiver<()>,
+    may_serve: oneshot::Receiver<()>,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     tokio::select! {
-        _ = served => {}
+        _ = may_serve => {}
         () = told(stop.clone()) => return Ok(()),
     }
     let late = async {

@@ -166,16 +166,18 @@ impl Translation {
     /// translated anew from the stored objects, and the last good configuration stays if that fails too.
     pub fn translate(&mut self, changes: Vec<Change>) -> Translated {
         let translator = &mut self.translator;
-        let broken = self.broken;
-        let update = catch_unwind(AssertUnwindSafe(|| {
-            for change in changes {
-                translator.apply(change);
+        let mut panicked = None;
+        // One at a time: the change that panics costs the others nothing.
+        for change in changes {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| translator.apply(change))) {
+                panicked.get_or_insert_with(|| words(panic.as_ref()));
             }
-            (!broken).then(|| translator.translate())
-        }));
-        match update {
-            Ok(Some(update)) => Translated { update, complete: false, panicked: None },
-            Ok(None) => self.start_over(None),
+        }
+        if self.broken || panicked.is_some() {
+            return self.start_over(panicked);
+        }
+        match catch_unwind(AssertUnwindSafe(|| translator.translate())) {
+            Ok(update) => Translated { update, complete: false, panicked: None },
             Err(panic) => self.start_over(Some(words(panic.as_ref()))),
         }
     }
@@ -242,7 +244,7 @@ impl Held {
     fn apply(&mut self, gateway: &NamespacedName, changes: Vec<ResourceChange>, complete: bool) {
         match self.changes.get_mut(gateway) {
             Some(Publication::Changes(all) | Publication::Everything(all)) if !complete => {
-                all.extend(changes)
+                all.extend(changes);
             }
             _ if complete => {
                 self.changes.insert(gateway.clone(), Publication::Everything(changes));

@@ -68,6 +68,8 @@ pub(super) struct Engine {
     /// What the watch was last asked for.
     asked: BTreeSet<ObjectKey>,
     changes: Vec<Change>,
+    /// Something else than an object changed.
+    due: bool,
     /// Gateways whose proxies said something.
     heard: BTreeSet<NamespacedName>,
     proxies: Proxies,
@@ -96,6 +98,7 @@ impl Engine {
             phase: Phase::Syncing,
             asked: BTreeSet::new(),
             changes: Vec::new(),
+            due: false,
             heard: BTreeSet::new(),
             proxies: Proxies::default(),
             own: watch::Sender::default(),
@@ -178,9 +181,10 @@ impl Engine {
             WatchEvent::BundleVersion { version, channel } => {
                 tracing::info!(version, channel, "the Gateway API that is installed");
                 self.translation.set_bundle_version(version);
+                self.due = true;
             }
             WatchEvent::Invalid { key, uid, generation, error } => {
-                self.sinks.invalid(&key, &uid, generation, &error)
+                self.sinks.invalid(&key, &uid, generation, &error);
             }
             WatchEvent::Recovered { key } => tracing::info!(object = %key, "the object can be read again"),
             WatchEvent::Lost { kind, namespace, error } => {
@@ -213,7 +217,7 @@ impl Engine {
         if self.phase == Phase::Syncing {
             return;
         }
-        while !self.changes.is_empty() || !self.heard.is_empty() {
+        while std::mem::take(&mut self.due) || !self.changes.is_empty() || !self.heard.is_empty() {
             for gateway in std::mem::take(&mut self.heard) {
                 self.observe(&gateway);
             }
