@@ -67,17 +67,28 @@ down_kind() {
 
 up_node() {
 	export CLUSTER_NAME=$node_name
-	KUBECONFIG=$($own up)
+	# Another run with the same node would take it down under this one. The node itself must not hold the lock.
+	exec 6>"${TMPDIR:-/tmp}/postern-e2e-$UID-$node_name.lock"
+	flock --nonblock 6 || { say "waiting for another run to end" && flock 6; }
+	KUBECONFIG=$($own up 6>&-)
 	POSTERN_KUBECTL=$($own path kubernetes)/kubectl
 	export POSTERN_E2E_CLUSTER=$PWD/$own
 	$own load "$image" >&2
+	# In a kept cluster, pods of an older image
+	$own kubectl --namespace postern-system rollout restart deployment/postern >&2 2>/dev/null || true
 }
 
 down_node() { $own down; }
 
+# What a failed run leaves to look at, beside what the tests say
+describe() {
+	"$POSTERN_KUBECTL" get pods --all-namespaces -o wide
+	"$POSTERN_KUBECTL" --namespace postern-system logs --selector app.kubernetes.io/name=postern --prefix --tail=100
+}
+
 down() {
 	if [ -n "${KEEP:-}" ]; then
-		say "kept: export KUBECONFIG=$KUBECONFIG"
+		say "kept: export KUBECONFIG=${KUBECONFIG:-}"
 	elif declare -F "down_$kind" >/dev/null; then
 		"down_$kind"
 	fi
@@ -103,5 +114,8 @@ trap down EXIT
 "up_$kind"
 export KUBECONFIG POSTERN_KUBECTL
 say "tests"
-cargo test --quiet --workspace --features postern-e2e/cluster --test cluster --test watch -- --test-threads="${TEST_THREADS:-4}" "$@"
+cargo test --quiet --workspace --features postern-e2e/cluster --test cluster --test watch -- --test-threads="${TEST_THREADS:-4}" "$@" || {
+	describe >&2 || true
+	fail "tests failed"
+}
 say "passed"
