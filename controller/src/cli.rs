@@ -251,17 +251,19 @@ pub fn main() -> ExitCode {
     if let Err(error) = log::start(cli.global.log.as_deref().unwrap_or(filter), format) {
         return fail(&error);
     }
-    let result = match cli.command {
+    let result: anyhow::Result<ExitCode> = match cli.command {
         Command::Run(args) => run::run(args, cli.global.output),
         Command::Translate(args) => translate::translate(&args, cli.global.output),
         Command::Check(args) => check::check(args, cli.global.output),
         Command::Controller(args) => controller::controller(args),
-        Command::Status(args) => status::status(args, cli.global.output).or_else(unknown),
+        Command::Status(args) => status::status(args, cli.global.output).or_else(|error| Ok(unknown(&error))),
         Command::Bootstrap(args) => commands::bootstrap(args, cli.global.output),
         Command::Crds => commands::crds(),
         Command::Echo(args) => commands::echo(args),
         Command::Completions { shell } => commands::completions(shell, &mut Cli::command()),
-        Command::Proxy(ProxyCommand::Config(args)) => proxy::config(args, cli.global.output).or_else(unknown),
+        Command::Proxy(ProxyCommand::Config(args)) => {
+            proxy::config(args, cli.global.output).or_else(|error| Ok(unknown(&error)))
+        }
         Command::Proxy(ProxyCommand::Drain(args)) => proxy_drain::drain(args),
         Command::Proxy(ProxyCommand::InstallBinary(args)) => proxy_drain::install_binary(&args),
         Command::ExecGuarded { parent, program } => commands::exec_guarded(parent, &program),
@@ -270,9 +272,9 @@ pub fn main() -> ExitCode {
 }
 
 /// For commands whose exit code 1 says that something is not as it should be.
-fn unknown(error: anyhow::Error) -> anyhow::Result<ExitCode> {
-    fail(&error);
-    Ok(ExitCode::from(2))
+fn unknown(error: &anyhow::Error) -> ExitCode {
+    fail(error);
+    ExitCode::from(2)
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

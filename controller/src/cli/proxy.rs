@@ -5,6 +5,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -216,9 +217,14 @@ fn show(dump: &Dump, what: What, view: View, paint: Paint) -> anyhow::Result<Str
         View::Yaml => serde_yaml::to_string(&value)?,
         View::Name => {
             let names = what.types().iter().flat_map(|t| dump.of_type(*t).map(|(name, _)| name));
-            names.map(|name| format!("{name}\n")).collect()
+            lines(names)
         }
     })
+}
+
+/// One line for each.
+fn lines(items: impl Iterator<Item = impl Display>) -> String {
+    items.fold(String::new(), |out, item| format!("{out}{item}\n"))
 }
 
 fn write(text: &str) -> io::Result<()> {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::lines;
 use crate::cli::cluster::View;
 use crate::cli::table::{Styled, Table, or_none};
 use crate::inspect::compare::{Difference, What};
@@ -34,7 +35,7 @@ pub(super) fn render(
         View::Yaml => serde_yaml::to_string(&document())?,
         View::Name => {
             let names = found.iter().flat_map(|(_, differences)| differences);
-            names.map(|difference| format!("{}/{}\n", difference.resource_type, difference.name)).collect()
+            lines(names.map(|difference| format!("{}/{}", difference.resource_type, difference.name)))
         }
         View::Table | View::Wide => text(found, wanted, view == View::Wide, verbose, paint),
     })

@@ -19,6 +19,9 @@ const HTTP_OPTIONS: &str =
     "/typedExtensionProtocolOptions/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// How to print.
+/// Makes one table; answers its number of rows, too.
+type Render = fn(&Dump, Look) -> (usize, Table);
+
 #[derive(Clone, Copy)]
 struct Look {
     wide: bool,
@@ -29,7 +32,7 @@ struct Look {
 /// The tables that `what` names.
 pub(super) fn render(dump: &Dump, what: What, wide: bool, paint: Paint, now: Timestamp) -> String {
     let look = Look { wide, paint, now };
-    let tables: [(What, fn(&Dump, Look) -> (usize, Table)); 5] = [
+    let tables: [(What, Render); 5] = [
         (What::Listeners, listeners),
         (What::Routes, routes),
         (What::Clusters, clusters),

@@ -32,7 +32,7 @@ async fn a_minute_without_the_api_server_changes_nothing() {
     let before = restarts().await;
 
     let outage = Outage::begin().await;
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     let during = load.report();
     outage.end().await;
 

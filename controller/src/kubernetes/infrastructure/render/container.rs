@@ -101,7 +101,7 @@ fn arguments(envoy: &EnvoyParameters, configuration: &Configuration) -> Vec<Stri
     let mut arguments = configuration.arguments.clone();
     let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
     add("--drain-time-s", LISTENER_DRAIN_SECONDS.to_string());
-    add("--log-level", envoy.log_level.clone().unwrap_or_else(|| "info".to_owned()));
+    add("--log-level", envoy.log_level.clone().unwrap_or_else(|| "warning".to_owned()));
     if !envoy.component_log_levels.is_empty() {
         let levels: Vec<_> = envoy
             .component_log_levels

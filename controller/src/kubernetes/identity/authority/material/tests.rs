@@ -155,6 +155,7 @@ fn something_is_due_exactly_when_advance_says_so() {
 
 #[test]
 fn damage_is_named() {
+    type Data = BTreeMap<String, Vec<u8>>;
     let lifetimes = Lifetimes::default();
     let material = Material::generate(day(0), &lifetimes).unwrap();
     let (prepared, _) = step(&material, day(300)).unwrap();
@@ -162,7 +163,6 @@ fn damage_is_named() {
     let other = Material::generate(day(1), &lifetimes).unwrap();
     let leaf = material.issue(&names(), day(1), &lifetimes).unwrap();
 
-    type Data = BTreeMap<String, Vec<u8>>;
     let damaged = |of: &Material, change: &dyn Fn(&mut Data)| {
         let mut data = of.to_data();
         change(&mut data);
