@@ -1,18 +1,65 @@
 //! Permissions: those that are shipped are enough, and without any ClusterRole it works in a namespace.
 
-use postern_e2e::{CONTROLLER_NAMESPACE, Cluster, EchoReply, repository};
+use postern_e2e::{
+    CLUSTER_PATIENCE, CONTROLLER_DEPLOYMENT, CONTROLLER_NAMESPACE, Cluster, EchoReply, repository,
+    until_within,
+};
 
-use crate::replicas::route;
+use crate::replicas::{GATEWAY, new_route, route};
 
 fn assert_nothing_forbidden(log: &str) {
     let forbidden: Vec<_> = log.lines().filter(|line| line.to_lowercase().contains("forbidden")).collect();
     assert!(forbidden.is_empty(), "{}", forbidden.join("\n"));
 }
 
-/// Whatever the other tests did until now was done with the shipped role.
+/// Everything that Postern makes, from a fresh start (an API server that was just started refuses for a moment what it
+/// allows, and another test stops it).
 #[tokio::test]
 async fn the_shipped_role_is_enough() {
     let cluster = Cluster::alone().await;
+    let namespace = ["--namespace", CONTROLLER_NAMESPACE];
+    let deployment = format!("deployment/{CONTROLLER_DEPLOYMENT}");
+    for order in [["rollout", "restart", &deployment], ["rollout", "status", &deployment]] {
+        cluster.kubectl().run(&[&namespace[..], &order].concat()).await;
+    }
+    until_within(CLUSTER_PATIENCE, "end of the old replica", || async {
+        let pods = cluster.controller_pods().await.len();
+        if pods == 1 { Ok(()) } else { Err(format!("{pods} pods")) }
+    })
+    .await;
+    let space = cluster.namespace("role").await;
+    space.echo("echo", 1).await;
+    space
+        .apply(
+            r"
+apiVersion: gateway.kgateway.dev/v1alpha1
+kind: GatewayParameters
+metadata: {name: all}
+spec:
+  kube:
+    podDisruptionBudget: {spec: {minAvailable: 1}}
+    horizontalPodAutoscaler:
+      spec: {minReplicas: 1, maxReplicas: 2, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}]}
+",
+        )
+        .await;
+    let parameters =
+        "infrastructure: {parametersRef: {group: gateway.kgateway.dev, kind: GatewayParameters, name: all}}";
+    space.apply(&GATEWAY.replace("spec:\n", &format!("spec:\n  {parameters}\n"))).await;
+    new_route(&space, "role").await;
+    let made = space.kubectl(&["get", "hpa,pdb,deploy,svc,sa,cm", "-o", "name"]).await;
+    for kind in [
+        "horizontalpodautoscaler",
+        "poddisruptionbudget",
+        "deployment",
+        "service/edge",
+        "serviceaccount/edge",
+        "configmap/edge",
+    ] {
+        assert!(made.contains(kind), "{kind} is missing in {made}");
+    }
+    space.delete(&["gateway", "edge"]).await;
+
     let log: Vec<_> = cluster.controller_log().await.into_iter().map(|(_, line)| line).collect();
     assert!(log.iter().any(|line| line.contains("all watches are in sync")), "{log:#?}");
     assert_nothing_forbidden(&log.join("\n"));
@@ -22,7 +69,7 @@ async fn the_shipped_role_is_enough() {
         let metrics = cluster.kubectl().run(&["get", "--raw", &path]).await;
         assert!(metrics.contains("postern_leader"), "{metrics}");
         let refused: Vec<_> =
-            metrics.lines().filter(|l| l.starts_with("postern_forbidden_calls_total{")).collect();
+            metrics.lines().filter(|line| line.starts_with("postern_forbidden_calls_total{")).collect();
         assert!(refused.is_empty(), "{refused:?}");
     }
 }
