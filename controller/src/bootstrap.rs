@@ -31,6 +31,8 @@ pub struct Bootstrap {
     pub xds: Address,
     /// Where Envoy's admin interface listens. It is powerful: keep it on loopback or on a protected socket.
     pub admin: Address,
+    /// The file by which the proxy is told to end idle connections (see [`crate::drain`]); its directory has to be there.
+    pub idle_signal: Option<String>,
     /// What a proxy in a cluster needs besides; `None` for one on the same machine as Postern.
     pub in_cluster: Option<InCluster>,
 }
@@ -43,6 +45,7 @@ impl Bootstrap {
             node_cluster: name.to_owned(),
             xds,
             admin,
+            idle_signal: None,
             in_cluster: None,
         }
     }
@@ -82,9 +85,7 @@ impl Bootstrap {
                 }},
                 {"name": "admin", "admin_layer": {}},
             ]},
-            "overload_manager": overload::manager(
-                self.in_cluster.as_ref().and_then(|it| it.idle_signal.as_deref()),
-            ),
+            "overload_manager": overload::manager(self.idle_signal.as_deref()),
         })
     }
 

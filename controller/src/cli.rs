@@ -4,6 +4,7 @@ mod check;
 mod cluster;
 mod commands;
 mod controller;
+mod install;
 mod proxy;
 mod proxy_drain;
 mod run;
@@ -21,6 +22,7 @@ use clap_complete::Shell;
 use postern_translator::NamespacedName;
 
 use self::controller::ControllerArgs;
+use self::install::InstallArgs;
 use self::proxy::ProxyCommand;
 use self::status::StatusArgs;
 use crate::bootstrap::Address;
@@ -84,6 +86,11 @@ enum Command {
     /// Watches the cluster, runs Envoys for its Gateways, gives them their configuration, and writes statuses. Several
     /// replicas share the work: all of them configure proxies, one of them writes.
     Controller(ControllerArgs),
+    /// Install Postern into a Kubernetes cluster, or bring it up to date.
+    ///
+    /// Applies the CustomResourceDefinitions of the extension kinds and the manifests of an overlay, by server-side
+    /// apply, and waits until the controller is ready. `--dry-run` prints them, for `kubectl apply --server-side -f -`.
+    Install(InstallArgs),
     /// Show the Gateways of a cluster: addresses, listeners, routes, policies, and what the proxies have.
     ///
     /// Problems come last, with the words of the controller. The exit code is 0 if all is well, 1 if something is not,
@@ -256,6 +263,7 @@ pub fn main() -> ExitCode {
         Command::Translate(args) => translate::translate(&args, cli.global.output),
         Command::Check(args) => check::check(args, cli.global.output),
         Command::Controller(args) => controller::controller(args),
+        Command::Install(args) => install::install(args),
         Command::Status(args) => status::status(args, cli.global.output).or_else(|error| Ok(unknown(&error))),
         Command::Bootstrap(args) => commands::bootstrap(args, cli.global.output),
         Command::Crds => commands::crds(),

@@ -1,4 +1,4 @@
-//! Ending a proxy without losing a request ([ADR 5](../../docs/adr/0005-ending-a-proxy.md)).
+//! Ending a proxy without losing a request ([ADR 7](../../docs/adr/0007-ending-a-proxy.md)).
 //!
 //! Envoy ends its connections at once when it is told to end. So a proxy is taken out of service first: it reports itself as
 //! failing and goes on to serve, asking each client that it answers to go elsewhere; when the world has had time to notice, it

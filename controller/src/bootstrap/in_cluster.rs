@@ -67,8 +67,6 @@ pub struct InCluster {
     pub probe: Address,
     /// What the probe listener serves besides `/ready`.
     pub stats: Option<Stats>,
-    /// The file by which the proxy is told to end idle connections; its directory has to be there.
-    pub idle_signal: Option<String>,
 }
 
 impl Bootstrap {
@@ -82,7 +80,6 @@ impl Bootstrap {
             token_directory: TOKEN_DIRECTORY.to_owned(),
             probe: Address::Tcp("0.0.0.0".to_owned(), PROBE_PORT),
             stats: Some(Stats::default()),
-            idle_signal: None,
         });
         bootstrap
     }

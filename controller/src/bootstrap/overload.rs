@@ -1,5 +1,5 @@
 //! What Envoy does when there is too much, and, by the same means, when it is about to end
-//! ([ADR 5](../../../docs/adr/0005-ending-a-proxy.md)).
+//! ([ADR 7](../../../docs/adr/0007-ending-a-proxy.md)).
 
 use serde_json::{Value, json};
 

@@ -156,18 +156,24 @@ impl TokenAuthenticator {
         Self { options, verifier, fallback, keys: None, tokens, limiter }
     }
 
+    /// Reads the public keys of the API server again. If that fails, the ones that are known stay.
+    pub async fn refresh_keys(&self) -> Result<(), String> {
+        match &self.keys {
+            Some(keys) => keys.refresh().await,
+            None => Ok(()),
+        }
+    }
+
     /// Keeps the public keys of the API server at hand, for ever: they are needed when it does not answer.
     pub async fn run(&self) {
-        let Some(keys) = &self.keys else { return };
         loop {
-            if let Err(error) = keys.refresh().await {
-                match self.options.verification {
-                    Verification::Keys => {
-                        warn!(error, "proxies can only be verified with keys that were read before");
-                    }
-                    Verification::Review => {
-                        debug!(error, "no keys to verify proxies with while the API server is away");
-                    }
+            match (self.refresh_keys().await, self.options.verification) {
+                (Ok(()), _) => {}
+                (Err(error), Verification::Keys) => {
+                    warn!(error, "proxies can only be verified with keys that were read before");
+                }
+                (Err(error), Verification::Review) => {
+                    debug!(error, "no new keys to verify proxies with while the API server is away");
                 }
             }
             sleep(jwks::REFRESH).await;

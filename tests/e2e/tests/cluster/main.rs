@@ -15,6 +15,7 @@ mod lease;
 mod outage;
 mod provisioner;
 mod proxies;
+mod proxy_tokens;
 mod rbac;
 mod relay;
 mod replicas;

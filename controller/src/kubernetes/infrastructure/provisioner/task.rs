@@ -215,7 +215,7 @@ impl ProvisionerTask {
     /// Takes an outcome, and says when to try again.
     fn finish(&mut self, gateway: &NamespacedName, outcome: Outcome) -> Option<Duration> {
         for (verb, kind) in &outcome.changes {
-            tracing::info!(object = %gateway, %kind, "{verb}");
+            tracing::debug!(object = %gateway, %kind, "{verb}");
         }
         for error in &outcome.errors {
             if error.is_passing() {

@@ -26,12 +26,12 @@ impl Configuration {
     ) -> Result<Self, RenderError> {
         let gateway = &infrastructure.gateway;
         let mut bootstrap = Bootstrap::in_cluster(&gateway.namespace, &gateway.name, &options.xds);
-        if let Some(in_cluster) = &mut bootstrap.in_cluster {
-            // Whoever runs the proxies themselves gets the defaults, and has no directory of ours.
-            if let Some(parameters) = parameters {
+        // Whoever runs the proxies themselves gets the defaults, and has no directory of ours.
+        if let Some(parameters) = parameters {
+            bootstrap.idle_signal =
+                parameters.pod.drain.map(|_| format!("{RUN_DIRECTORY}/{IDLE_SIGNAL_FILE}"));
+            if let Some(in_cluster) = &mut bootstrap.in_cluster {
                 in_cluster.stats.clone_from(&parameters.stats);
-                in_cluster.idle_signal =
-                    parameters.pod.drain.map(|_| format!("{RUN_DIRECTORY}/{IDLE_SIGNAL_FILE}"));
             }
         }
         Ok(Self { files: bootstrap.files()?, arguments: bootstrap.arguments() })
