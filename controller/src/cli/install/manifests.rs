@@ -85,6 +85,7 @@ fn change(object: &mut Value, changes: &Changes) {
         let is_namespace = object.get("kind").and_then(Value::as_str) == Some("Namespace");
         let path = if is_namespace { "/metadata/name" } else { "/metadata/namespace" };
         replace(object.pointer_mut(path), NAMESPACE, namespace);
+        replace(object.pointer_mut("/spec/parametersRef/namespace"), NAMESPACE, namespace);
         let subjects = object.get_mut("subjects").and_then(Value::as_array_mut);
         for subject in subjects.into_iter().flatten() {
             replace(subject.get_mut("namespace"), NAMESPACE, namespace);
