@@ -182,7 +182,7 @@ fn config_files(bootstrap: &Bootstrap, ca: &str) -> Vec<(String, String)> {
             let j = text.find("                header: authorization").unwrap();
             text.replace_range(i..j, "");
             let token = bootstrap.in_cluster.as_ref().unwrap().token_directory.clone();
-            text.push_str("\n");
+            text.push('\n');
             *text = text.replace("static_resources:\n", &format!("static_resources:\n  secrets:\n  - name: xds_token\n    generic_secret:\n      secret:\n        filename: {token}/token\n        watched_directory:\n          path: {token}\n"));
         }
     }

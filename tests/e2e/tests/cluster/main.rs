@@ -6,6 +6,7 @@
 // A helper of tests has nobody to return an error to: it fails the test.
 #![allow(clippy::unwrap_used)]
 
+mod authority;
 mod deploy;
 mod events;
 mod first_steps;

@@ -150,6 +150,66 @@ async fn everybody_else_is_refused_with_a_reason() {
     }
 }
 
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// The lines since the last call, as JSON.
+    fn take(&self) -> Vec<Value> {
+        let text = std::mem::take(&mut *self.0.lock().unwrap());
+        text.split(|it| *it == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+}
+
+#[tokio::test]
+async fn the_log_says_who_was_refused_and_why_once_a_minute() {
+    let world = World::new();
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let token = token_of(WEB);
+    for _ in 0..5 {
+        world.refused(Some(&token), "default/other").await;
+    }
+    world.refused(None, "default/other").await;
+    let lines = log.take();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let detail = "the token is of system:serviceaccount:default:web (Pod pod-1); \
+                  proxies of this Gateway are system:serviceaccount:default:other";
+    for (field, value) in [
+        ("level", json!("WARN")),
+        ("reason", json!("wrong_gateway")),
+        ("gateway", json!("default/other")),
+        ("detail", json!(detail)),
+        ("suppressed", json!(0)),
+    ] {
+        assert_eq!(lines[0][field], value, "{}", lines[0]);
+    }
+    assert_eq!(lines[1]["reason"], "no_token");
+    assert!(!format!("{lines:?}").contains(&token), "no token is ever logged");
+
+    world.wait(60);
+    world.refused(Some(&token), "default/other").await;
+    let lines = log.take();
+    assert_eq!((lines.len(), &lines[0]["suppressed"]), (1, &json!(4)));
+    world.open(Some(&token), "default/web").await.unwrap();
+    assert!(log.take().is_empty());
+}
+
 #[tokio::test]
 async fn what_the_verifier_says_counts_and_not_what_the_token_says() {
     let world = World::new();
