@@ -12,6 +12,7 @@ mod peers;
 mod proxies;
 mod sinks;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ use crate::kubernetes::infrastructure::{ProvisionOptions, Provisioner, RenderOpt
 use crate::kubernetes::lease::{self, Leadership, Lease, LeaseOptions};
 use crate::kubernetes::selector;
 use crate::kubernetes::status::StatusWriter;
-use crate::kubernetes::watch::{Scope, Watch, WatchOptions};
+use crate::kubernetes::watch::{Scope, Watch, WatchHandle, WatchOptions};
 use crate::publish::Publisher;
 use crate::telemetry::{Health, Metrics, server};
 use crate::translation::Translation;
@@ -56,6 +57,9 @@ const STUCK: Duration = Duration::from_mins(1);
 /// The Service through which proxies find the replicas, and its port.
 const SERVICE: &str = "postern";
 const XDS_PORT: u16 = 18000;
+
+/// How often objects are counted.
+const COUNT: Duration = Duration::from_secs(5);
 
 /// On how many Gateways the provisioner works at the same time.
 const PROVISIONING: usize = 4;
@@ -169,6 +173,7 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
 
     let acknowledgements = hub.subscribe_events();
     let (watch, watched) = Watch::start(client.clone(), watch_options(&options, scope), metrics.clone());
+    tasks.spawn(named("the count of objects", show_watches(watch.clone(), metrics.clone())));
     let translation = Translation::new(translator_options(&options), Publisher::new(hub.clone(), false));
     let sinks = Sinks { statuses, provisioner, events, metrics: metrics.clone(), inspector };
     let ready = health.condition("synced", "the first lists of all watches are not complete");
@@ -262,6 +267,29 @@ async fn show_leader(mut leader: watch::Receiver<bool>, inspector: Inspector, me
             inspector.set_leader(false);
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Counts what the watches hold and what they were refused.
+async fn show_watches(watch: WatchHandle, metrics: Metrics) {
+    let mut refused: BTreeMap<(&str, Option<String>), u64> = BTreeMap::new();
+    loop {
+        let mut objects: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        for report in watch.reports() {
+            let (known, invalid) = objects.entry(report.kind).or_default();
+            *known += report.objects;
+            *invalid += report.invalid;
+            let before =
+                refused.insert((report.kind, report.namespace), report.forbidden).unwrap_or_default();
+            for _ in before..report.forbidden {
+                metrics.forbidden("watch", report.kind);
+            }
+        }
+        for (kind, (known, invalid)) in objects {
+            metrics.set_objects(kind, known);
+            metrics.set_invalid_objects(kind, invalid);
+        }
+        tokio::time::sleep(COUNT).await;
     }
 }
 

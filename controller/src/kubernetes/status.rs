@@ -8,7 +8,7 @@
 //!    └──────────── the API server ◄─────────────────────────┘
 //! ```
 //!
-//! - What others wrote survives ([`merge`]). A write carries the resourceVersion that it was merged into, so nothing
+//! - What others wrote survives (module `merge`). A write carries the resourceVersion that it was merged into, so nothing
 //!   that was written in between is lost: the API server refuses it, and it is merged anew.
 //! - Only differences are written: an object that says what it should costs nothing, and our own write that
 //!   comes back from the watch is recognised.
