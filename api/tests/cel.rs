@@ -269,28 +269,46 @@ fn parameters_have_one_number_of_proxies() {
         "give deployment.replicas or horizontalPodAutoscaler, not both: the autoscaler sets the number of proxies",
         &[&format!("kube: {{deployment: {{replicas: 2}}, {autoscaler}}}")],
     );
-    let spec = |spec: &str| format!("kube: {{horizontalPodAutoscaler: {{spec: {{{spec}}}}}}}");
-    admits(
-        "GatewayParameters",
-        &[
-            &spec("minReplicas: 3, maxReplicas: 3, targetCPUUtilizationPercentage: 50"),
-            &spec("maxReplicas: 1, metrics: [{type: Resource}]"),
-        ],
-    );
+    let beside = |fields: &str| format!("kube: {{horizontalPodAutoscaler: {{{fields}}}}}");
+    let inside = |fields: &str| beside(&format!("spec: {{{fields}}}"));
+    for given in [&beside as &dyn Fn(&str) -> String, &inside] {
+        admits(
+            "GatewayParameters",
+            &[
+                &given("minReplicas: 3, maxReplicas: 3, targetCPUUtilizationPercentage: 50"),
+                &given("maxReplicas: 1, metrics: [{type: Resource}]"),
+                // The class may say the rest.
+                &given("minReplicas: 5"),
+            ],
+        );
+        refuses(
+            "GatewayParameters",
+            "minReplicas must not be more than maxReplicas: lower it, or raise maxReplicas",
+            &[&given("minReplicas: 4, maxReplicas: 3")],
+        );
+        refuses(
+            "GatewayParameters",
+            "give metrics or targetCPUUtilizationPercentage, not both",
+            &[&given("maxReplicas: 3, targetCPUUtilizationPercentage: 50, metrics: [{type: Resource}]")],
+        );
+    }
     refuses(
         "GatewayParameters",
-        "minReplicas must not be more than maxReplicas: lower it, or raise maxReplicas",
-        &[&spec("minReplicas: 4, maxReplicas: 3")],
-    );
-    refuses(
-        "GatewayParameters",
-        "give metrics or targetCPUUtilizationPercentage, not both",
-        &[&spec("maxReplicas: 3, targetCPUUtilizationPercentage: 50, metrics: [{type: Resource}]")],
+        "give minReplicas, maxReplicas, metrics, targetCPUUtilizationPercentage, behavior in spec or beside it, not both",
+        &[&beside("minReplicas: 1, spec: {maxReplicas: 3}")],
     );
     refuses(
         "GatewayParameters",
         "give minAvailable or maxUnavailable, not both",
-        &["kube: {podDisruptionBudget: {spec: {minAvailable: 1, maxUnavailable: 50%}}}"],
+        &[
+            "kube: {podDisruptionBudget: {minAvailable: 1, maxUnavailable: 50%}}",
+            "kube: {podDisruptionBudget: {spec: {minAvailable: 1, maxUnavailable: 50%}}}",
+        ],
+    );
+    refuses(
+        "GatewayParameters",
+        "give minAvailable, maxUnavailable, unhealthyPodEvictionPolicy in spec or beside it, not both",
+        &["kube: {podDisruptionBudget: {minAvailable: 1, spec: {}}}"],
     );
 }
 

@@ -112,3 +112,47 @@ fn schemas_are_what_the_api_server_takes() {
     }
     assert!(fields > 250, "{fields}");
 }
+
+#[test]
+fn every_parameter_is_explained() {
+    /// Fields that are listed as not carried out, and Kubernetes' own types, are explained by their names alone.
+    const LEAVES: [&str; 14] = [
+        "sdsContainer",
+        "istio",
+        "aiExtension",
+        "agentgateway",
+        "strategy",
+        "securityContext",
+        "affinity",
+        "claims",
+        "startupProbe",
+        "readinessProbe",
+        "livenessProbe",
+        "behavior",
+        "spec",
+        "metadata",
+    ];
+    fn names(schema: &Value, found: &mut BTreeSet<String>) {
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            found.insert(name.clone());
+            if !LEAVES.contains(&name.as_str()) {
+                names(property, found);
+            }
+        }
+        if schema["items"]["properties"]["nodePort"].is_object() {
+            names(&schema["items"], found);
+        }
+    }
+    let crds = extension_crds();
+    let crd = crds.iter().find(|crd| crd.spec.names.kind == "GatewayParameters").unwrap();
+    let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+    let mut found = BTreeSet::new();
+    names(&serde_json::to_value(schema).unwrap()["properties"]["spec"], &mut found);
+    assert!(found.len() > 60, "{found:?}");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/gateway-parameters.md");
+    let text = fs::read_to_string(path).unwrap();
+    let is_explained =
+        |name: &String| text.contains(&format!("{name}`")) || text.contains(&format!("`{name}"));
+    let missing: Vec<_> = found.iter().filter(|name| !is_explained(name)).collect();
+    assert!(missing.is_empty(), "docs/reference/gateway-parameters.md does not explain {missing:?}");
+}

@@ -296,14 +296,28 @@ fn gateway_parameters_of_our_own() {
             spec: {minAvailable: 50%, unhealthyPodEvictionPolicy: AlwaysAllow}
         ",
     );
-    assert_eq!(spec.kube.unwrap().horizontal_pod_autoscaler.unwrap().spec.metrics.len(), 3);
-    let _: GatewayParametersSpec = pass(
+    let kube = spec.kube.unwrap();
+    assert_eq!(kube.horizontal_pod_autoscaler.unwrap().spec().metrics.len(), 3);
+    assert!(kube.pod_disruption_budget.unwrap().spec().min_available.is_some());
+    let spec: GatewayParametersSpec = pass(
         "GatewayParameters",
         "
         kube:
-          horizontalPodAutoscaler: {spec: {maxReplicas: 3, targetCPUUtilizationPercentage: 60}}
-          podDisruptionBudget: {spec: {maxUnavailable: 1}}
+          horizontalPodAutoscaler:
+            metadata: {labels: {a: b}}
+            minReplicas: 2
+            maxReplicas: 3
+            metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 70}}}]
+            behavior: {scaleDown: {stabilizationWindowSeconds: 300}}
+          podDisruptionBudget: {metadata: {labels: {a: b}}, maxUnavailable: 1, unhealthyPodEvictionPolicy: IfHealthyBudget}
         ",
+    );
+    let kube = spec.kube.unwrap();
+    assert_eq!(kube.horizontal_pod_autoscaler.unwrap().spec().max_replicas, Some(3));
+    assert!(kube.pod_disruption_budget.unwrap().spec().max_unavailable.is_some());
+    let _: GatewayParametersSpec = pass(
+        "GatewayParameters",
+        "kube: {horizontalPodAutoscaler: {maxReplicas: 3, targetCPUUtilizationPercentage: 60}}",
     );
 }
 

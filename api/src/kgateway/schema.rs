@@ -154,6 +154,15 @@ pub(super) fn at_most_one(one: &str, other: &str) -> Rule {
     rule(format!("!(has(self.{one}) && has(self.{other}))"), format!("give {one} or {other}, not both"))
 }
 
+/// One field in place of all the others.
+pub(super) fn without(one: &str, others: &[&str]) -> Rule {
+    let given = join(others, " || ", |field| format!("has(self.{field})"));
+    rule(
+        format!("!has(self.{one}) || !({given})"),
+        format!("give {} in {one} or beside it, not both", others.join(", ")),
+    )
+}
+
 /// One number of proxies, or an autoscaler.
 pub(super) fn fixed_or_autoscaled() -> Rule {
     rule(
@@ -166,7 +175,7 @@ pub(super) fn fixed_or_autoscaled() -> Rule {
 /// The bounds of an autoscaler.
 pub(super) fn min_within_max() -> Rule {
     rule(
-        "!has(self.minReplicas) || self.minReplicas <= self.maxReplicas".to_owned(),
+        "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas".to_owned(),
         "minReplicas must not be more than maxReplicas: lower it, or raise maxReplicas".to_owned(),
     )
 }

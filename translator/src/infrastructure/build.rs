@@ -53,10 +53,11 @@ fn autoscaler(it: api::HorizontalPodAutoscalerParameters) -> Autoscaler {
         mut metrics,
         target_cpu_utilization_percentage,
         behavior,
-    } = it.spec;
+    } = it.spec();
     if metrics.is_empty() {
         metrics.push(cpu(target_cpu_utilization_percentage.unwrap_or(CPU_PERCENT)));
     }
+    let max_replicas = max_replicas.unwrap_or(1);
     Autoscaler { object: object(it.metadata), min_replicas, max_replicas, metrics, behavior }
 }
 
@@ -76,7 +77,8 @@ fn cpu(percent: i32) -> MetricSpec {
 }
 
 fn disruption_budget(it: api::PodDisruptionBudgetParameters) -> DisruptionBudget {
-    let disruptions = match (it.spec.min_available, it.spec.max_unavailable) {
+    let spec = it.spec();
+    let disruptions = match (spec.min_available, spec.max_unavailable) {
         (Some(stay), _) => Disruptions::MinAvailable(stay),
         (None, Some(go)) => Disruptions::MaxUnavailable(go),
         (None, None) => Disruptions::MaxUnavailable(IntOrString::Int(1)),
@@ -84,7 +86,7 @@ fn disruption_budget(it: api::PodDisruptionBudgetParameters) -> DisruptionBudget
     DisruptionBudget {
         object: object(it.metadata),
         disruptions,
-        unhealthy_pod_eviction_policy: it.spec.unhealthy_pod_eviction_policy.map(|it| it.as_str().to_owned()),
+        unhealthy_pod_eviction_policy: spec.unhealthy_pod_eviction_policy.map(|it| it.as_str().to_owned()),
     }
 }
 

@@ -11,8 +11,8 @@ const ALTERNATIVES: [(&str, &[&str]); 5] = [
     ("podTemplate.startupProbe", &HANDLERS),
     ("podTemplate.readinessProbe", &HANDLERS),
     ("podTemplate.livenessProbe", &HANDLERS),
-    ("horizontalPodAutoscaler.spec", &["metrics", "targetCPUUtilizationPercentage"]),
-    ("podDisruptionBudget.spec", &["minAvailable", "maxUnavailable"]),
+    ("horizontalPodAutoscaler", &["metrics", "targetCPUUtilizationPercentage"]),
+    ("podDisruptionBudget", &["minAvailable", "maxUnavailable"]),
 ];
 
 const HANDLERS: [&str; 4] = ["exec", "grpc", "httpGet", "tcpSocket"];
@@ -40,7 +40,11 @@ pub(super) fn merge(
     gateway: &KubernetesParameters,
 ) -> Result<KubernetesParameters, serde_json::Error> {
     let mut base = serde_json::to_value(class)?;
-    let over = serde_json::to_value(gateway)?;
+    let mut over = serde_json::to_value(gateway)?;
+    for name in ["horizontalPodAutoscaler", "podDisruptionBudget"] {
+        raise(&mut base, name);
+        raise(&mut over, name);
+    }
     for (given, value, void) in VOID {
         let chosen = at(&over, given).is_some_and(|found| {
             value.is_none_or(|value| *found == value || (value == "false" && *found == false))
@@ -59,6 +63,14 @@ pub(super) fn merge(
     }
     lay_over(&mut base, over);
     serde_json::from_value(base)
+}
+
+/// Puts what `spec` has into the place beside it: the two mean the same.
+fn raise(value: &mut Value, name: &str) {
+    let Some(fields) = value.get_mut(name).and_then(Value::as_object_mut) else { return };
+    if let Some(Value::Object(spec)) = fields.remove("spec") {
+        fields.extend(spec);
+    }
 }
 
 fn lay_over(base: &mut Value, over: Value) {
@@ -130,18 +142,18 @@ mod tests {
 
     #[test]
     fn a_choice_removes_the_other() {
-        let autoscaler = "horizontalPodAutoscaler: {spec: {maxReplicas: 3}}";
+        let autoscaler = "horizontalPodAutoscaler: {maxReplicas: 3}";
         merges("deployment: {replicas: 2}", autoscaler, &format!("{{{autoscaler}, deployment: {{}}}}"));
         merges(autoscaler, "deployment: {replicas: 2}", "deployment: {replicas: 2}");
         merges(
-            "horizontalPodAutoscaler: {spec: {maxReplicas: 3, targetCPUUtilizationPercentage: 50}}",
-            "horizontalPodAutoscaler: {spec: {maxReplicas: 4, metrics: [{type: Resource}]}}",
-            "horizontalPodAutoscaler: {spec: {maxReplicas: 4, metrics: [{type: Resource}]}}",
+            "horizontalPodAutoscaler: {maxReplicas: 3, targetCPUUtilizationPercentage: 50}",
+            "horizontalPodAutoscaler: {maxReplicas: 4, metrics: [{type: Resource}]}",
+            "horizontalPodAutoscaler: {maxReplicas: 4, metrics: [{type: Resource}]}",
         );
         merges(
-            "podDisruptionBudget: {spec: {minAvailable: 1, unhealthyPodEvictionPolicy: AlwaysAllow}}",
-            "podDisruptionBudget: {spec: {maxUnavailable: 50%}}",
-            "podDisruptionBudget: {spec: {maxUnavailable: 50%, unhealthyPodEvictionPolicy: AlwaysAllow}}",
+            "podDisruptionBudget: {minAvailable: 1, unhealthyPodEvictionPolicy: AlwaysAllow}",
+            "podDisruptionBudget: {maxUnavailable: 50%}",
+            "podDisruptionBudget: {maxUnavailable: 50%, unhealthyPodEvictionPolicy: AlwaysAllow}",
         );
         merges(
             "podTemplate: {readinessProbe: {httpGet: {path: /a, port: 1}, periodSeconds: 3}}",
@@ -172,6 +184,17 @@ mod tests {
             "podTemplate: {gracefulShutdown: {sleepTimeSeconds: 90}, terminationGracePeriodSeconds: 100}",
             "podTemplate: {gracefulShutdown: {enabled: false}, terminationGracePeriodSeconds: 5}",
             "podTemplate: {gracefulShutdown: {enabled: false}, terminationGracePeriodSeconds: 5}",
+        );
+    }
+
+    #[test]
+    fn a_spec_means_what_stands_beside_it() {
+        merges(
+            "{horizontalPodAutoscaler: {metadata: {labels: {a: b}}, spec: {minReplicas: 2, maxReplicas: 3}},
+              podDisruptionBudget: {minAvailable: 1}}",
+            "{horizontalPodAutoscaler: {maxReplicas: 5}, podDisruptionBudget: {spec: {maxUnavailable: 2}}}",
+            "{horizontalPodAutoscaler: {metadata: {labels: {a: b}}, minReplicas: 2, maxReplicas: 5},
+              podDisruptionBudget: {maxUnavailable: 2}}",
         );
     }
 

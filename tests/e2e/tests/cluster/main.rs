@@ -10,6 +10,7 @@ mod authority;
 mod deploy;
 mod events;
 mod first_steps;
+mod gateway_parameters;
 mod gateways;
 mod harness;
 mod lease;

@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 const CLASS: &str = "provisioner-test";
 
 /// A provisioner of the test's own.
-struct Fixture {
+pub(super) struct Fixture {
     provisioner: Provisioner,
     reports: mpsc::UnboundedReceiver<ProvisionReport>,
     ca: watch::Sender<String>,
@@ -39,7 +39,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn start(cluster: &Cluster, namespace: &Namespace<'_>, leads: bool) -> Self {
+    pub(super) fn start(cluster: &Cluster, namespace: &Namespace<'_>, leads: bool) -> Self {
         let options = ProvisionOptions {
             render: RenderOptions {
                 // Its own, so that nobody else's sweep takes its objects.
@@ -58,7 +58,7 @@ impl Fixture {
     }
 
     /// Sets what is wanted and waits until it is there.
-    async fn provision(&mut self, infrastructure: &Infrastructure) -> Vec<String> {
+    pub(super) async fn provision(&mut self, infrastructure: &Infrastructure) -> Vec<String> {
         self.provisioner.set(infrastructure.gateway.clone(), Some(Arc::new(infrastructure.clone())));
         match self.report().await {
             ProvisionReport::Provisioned { changes, .. } => changes,
@@ -74,14 +74,14 @@ impl Fixture {
     }
 
     /// Ends it, as when the controller ends.
-    async fn end(self) {
+    pub(super) async fn end(self) {
         drop(self.provisioner);
         self.task.await.expect("the task ends by itself");
     }
 }
 
 /// A Gateway, and what it needs.
-async fn gateway(namespace: &Namespace<'_>, name: &str, class: &str) -> Infrastructure {
+pub(super) async fn gateway(namespace: &Namespace<'_>, name: &str, class: &str) -> Infrastructure {
     namespace
         .apply(&format!(
             r"

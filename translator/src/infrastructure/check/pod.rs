@@ -136,6 +136,13 @@ fn spread(it: &TopologySpreadConstraint, field: &str, checks: &mut Checks) {
         Some(&it.when_unsatisfiable),
         &["DoNotSchedule", "ScheduleAnyway"],
     );
+    if it.min_domains.is_some() && it.when_unsatisfiable != "DoNotSchedule" {
+        checks.fault(
+            format!("{field}.minDomains"),
+            "a constraint that may be broken has no smallest number of domains",
+            "remove minDomains, or set whenUnsatisfiable to DoNotSchedule",
+        );
+    }
     if it.topology_key.is_empty() {
         checks.fault(
             format!("{field}.topologyKey"),

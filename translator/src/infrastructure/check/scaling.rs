@@ -3,7 +3,8 @@
 use k8s_openapi::api::autoscaling::v2::MetricSpec;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use postern_api::kgateway::{
-    HorizontalPodAutoscalerParameters, PodDisruptionBudgetParameters, UnhealthyPodEvictionPolicy,
+    HorizontalPodAutoscalerParameters, HorizontalPodAutoscalerParametersSpec, PodDisruptionBudgetParameters,
+    PodDisruptionBudgetParametersSpec, UnhealthyPodEvictionPolicy,
 };
 
 use super::Checks;
@@ -11,33 +12,51 @@ use super::Checks;
 pub(super) fn autoscaler(it: &HorizontalPodAutoscalerParameters, checks: &mut Checks) {
     let field = "kube.horizontalPodAutoscaler";
     super::metadata(it.metadata.as_ref(), &format!("{field}.metadata"), checks);
-    let spec = &it.spec;
+    let beside = HorizontalPodAutoscalerParameters { spec: None, ..it.clone() }.spec();
+    let field =
+        place(field, it.spec.is_some(), beside != HorizontalPodAutoscalerParametersSpec::default(), checks);
+    let spec = it.spec();
     let most = i64::from(i32::MAX);
-    checks.within(format!("{field}.spec.minReplicas"), spec.min_replicas.map(i64::from), 1, most);
-    checks.within(format!("{field}.spec.maxReplicas"), Some(i64::from(spec.max_replicas)), 1, most);
-    if spec.min_replicas.is_some_and(|least| least > spec.max_replicas) {
-        checks.fault(
-            format!("{field}.spec.minReplicas"),
-            format!(
-                "{} is more than maxReplicas, {}",
-                spec.min_replicas.unwrap_or_default(),
-                spec.max_replicas
-            ),
-            "lower it, or raise maxReplicas",
-        );
-    }
+    checks.within(format!("{field}.minReplicas"), spec.min_replicas.map(i64::from), 1, most);
+    checks.within(format!("{field}.maxReplicas"), spec.max_replicas.map(i64::from), 1, most);
+    bounds(&spec, &field, checks);
     let target = spec.target_cpu_utilization_percentage;
-    checks.within(format!("{field}.spec.targetCPUUtilizationPercentage"), target.map(i64::from), 1, most);
+    checks.within(format!("{field}.targetCPUUtilizationPercentage"), target.map(i64::from), 1, most);
     if target.is_some() && !spec.metrics.is_empty() {
         checks.fault(
-            format!("{field}.spec.targetCPUUtilizationPercentage"),
+            format!("{field}.targetCPUUtilizationPercentage"),
             "it is short for one metric, and metrics are given",
             "give metrics or targetCPUUtilizationPercentage, not both",
         );
     }
     for (index, it) in spec.metrics.iter().enumerate() {
-        metric(it, &format!("{field}.spec.metrics[{index}]"), checks);
+        metric(it, &format!("{field}.metrics[{index}]"), checks);
     }
+}
+
+/// The smallest number is not more than the largest.
+pub(super) fn bounds(spec: &HorizontalPodAutoscalerParametersSpec, field: &str, checks: &mut Checks) {
+    if let (Some(least), Some(most)) = (spec.min_replicas, spec.max_replicas)
+        && least > most
+    {
+        checks.fault(
+            format!("{field}.minReplicas"),
+            format!("{least} is more than maxReplicas, {most}"),
+            "lower it, or raise maxReplicas",
+        );
+    }
+}
+
+/// Where the fields are: in `spec` or beside it.
+fn place(field: &str, inside: bool, beside: bool, checks: &mut Checks) -> String {
+    if inside && beside {
+        checks.fault(
+            format!("{field}.spec"),
+            "its fields may stand in it or beside it",
+            "move all of them into spec, or out of it",
+        );
+    }
+    if inside { format!("{field}.spec") } else { field.to_owned() }
 }
 
 fn metric(it: &MetricSpec, field: &str, checks: &mut Checks) {
@@ -71,18 +90,21 @@ fn metric(it: &MetricSpec, field: &str, checks: &mut Checks) {
 pub(super) fn disruption_budget(it: &PodDisruptionBudgetParameters, checks: &mut Checks) {
     let field = "kube.podDisruptionBudget";
     super::metadata(it.metadata.as_ref(), &format!("{field}.metadata"), checks);
-    let spec = &it.spec;
-    checks.share(format!("{field}.spec.minAvailable"), spec.min_available.as_ref());
-    checks.share(format!("{field}.spec.maxUnavailable"), spec.max_unavailable.as_ref());
+    let beside = PodDisruptionBudgetParameters { spec: None, ..it.clone() }.spec();
+    let field =
+        place(field, it.spec.is_some(), beside != PodDisruptionBudgetParametersSpec::default(), checks);
+    let spec = it.spec();
+    checks.share(format!("{field}.minAvailable"), spec.min_available.as_ref());
+    checks.share(format!("{field}.maxUnavailable"), spec.max_unavailable.as_ref());
     if spec.min_available.is_some() && spec.max_unavailable.is_some() {
         checks.fault(
-            format!("{field}.spec"),
+            field.clone(),
             "a budget says what must stay or what may go",
             "give minAvailable or maxUnavailable, not both",
         );
     }
     checks.one_of(
-        format!("{field}.spec.unhealthyPodEvictionPolicy"),
+        format!("{field}.unhealthyPodEvictionPolicy"),
         spec.unhealthy_pod_eviction_policy.as_ref().map(UnhealthyPodEvictionPolicy::as_str),
         UnhealthyPodEvictionPolicy::KNOWN,
     );

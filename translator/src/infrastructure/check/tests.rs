@@ -213,6 +213,25 @@ fn percentages_need_a_request() {
 }
 
 #[test]
+fn an_autoscaler_has_bounds() {
+    fine(&[
+        "{horizontalPodAutoscaler: {maxReplicas: 3}}",
+        "{horizontalPodAutoscaler: {metadata: {labels: {a: b}}, minReplicas: 3, maxReplicas: 3}}",
+        "{horizontalPodAutoscaler: {metadata: {labels: {a: b}}, spec: {minReplicas: 3, maxReplicas: 3}}}",
+    ]);
+    incomplete("kube.horizontalPodAutoscaler.maxReplicas", &["{horizontalPodAutoscaler: {minReplicas: 3}}"]);
+    wrong(
+        "kube.horizontalPodAutoscaler.spec",
+        &["{horizontalPodAutoscaler: {minReplicas: 1, spec: {maxReplicas: 2}}}"],
+    );
+    wrong(
+        "kube.horizontalPodAutoscaler.minReplicas",
+        &["{horizontalPodAutoscaler: {minReplicas: 3, maxReplicas: 2}}"],
+    );
+    wrong("kube.podDisruptionBudget.spec", &["{podDisruptionBudget: {minAvailable: 1, spec: {}}}"]);
+}
+
+#[test]
 fn shares_are_numbers_or_percentages() {
     for share in ["0", "3", "25%", "150%"] {
         fine(&[&format!(
@@ -220,7 +239,7 @@ fn shares_are_numbers_or_percentages() {
         )]);
     }
     for share in ["-1", "'3'", "'%'", "'+5%'", "half"] {
-        let spec = format!("{{podDisruptionBudget: {{spec: {{minAvailable: {share}}}}}}}");
-        wrong("kube.podDisruptionBudget.spec.minAvailable", &[&spec]);
+        let spec = format!("{{podDisruptionBudget: {{minAvailable: {share}}}}}");
+        wrong("kube.podDisruptionBudget.minAvailable", &[&spec]);
     }
 }

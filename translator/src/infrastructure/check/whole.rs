@@ -1,6 +1,6 @@
 //! What only the merge can say: fields of which one may be the class's and another the Gateway's.
 
-use postern_api::kgateway::{KubernetesParameters, ServiceType};
+use postern_api::kgateway::{HorizontalPodAutoscalerParameters, KubernetesParameters, ServiceType};
 
 use super::super::quantity;
 use super::container::COMPONENTS;
@@ -121,7 +121,15 @@ fn service(kube: &KubernetesParameters, checks: &mut Checks) {
 
 /// A usage in percent is one of the request. Without any resources there is Postern's default, which has requests.
 fn autoscaler(kube: &KubernetesParameters, checks: &mut Checks) {
-    let Some(spec) = kube.horizontal_pod_autoscaler.as_ref().map(|it| &it.spec) else { return };
+    let Some(spec) = kube.horizontal_pod_autoscaler.as_ref().map(HorizontalPodAutoscalerParameters::spec)
+    else {
+        return;
+    };
+    let field = "kube.horizontalPodAutoscaler";
+    if spec.max_replicas.is_none() {
+        checks.fault(format!("{field}.maxReplicas"), "there is none", "say how many proxies there may be");
+    }
+    scaling::bounds(&spec, field, checks);
     let Some(resources) = kube.envoy_container.as_ref().and_then(|it| it.resources.as_ref()) else { return };
     let mut measured: Vec<&str> = Vec::new();
     if spec.metrics.is_empty() {
