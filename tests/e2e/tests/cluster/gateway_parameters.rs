@@ -93,7 +93,7 @@ fn accepted(gateway: &Gateway) -> Option<(ConditionStatus, String)> {
     let conditions = &gateway.status.as_ref()?.conditions;
     let found = conditions.iter().find(|it| it.type_ == "Accepted")?;
     (found.observed_generation == gateway.metadata.generation)
-        .then(|| (found.status.clone(), found.reason.clone()))
+        .then(|| (found.status, found.reason.clone()))
 }
 
 #[tokio::test]
