@@ -92,8 +92,7 @@ async fn the_api_server_takes_what_valid_parameters_lead_to() {
 fn accepted(gateway: &Gateway) -> Option<(ConditionStatus, String)> {
     let conditions = &gateway.status.as_ref()?.conditions;
     let found = conditions.iter().find(|it| it.type_ == "Accepted")?;
-    (found.observed_generation == gateway.metadata.generation)
-        .then(|| (found.status, found.reason.clone()))
+    (found.observed_generation == gateway.metadata.generation).then(|| (found.status, found.reason.clone()))
 }
 
 #[tokio::test]
