@@ -299,49 +299,6 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    const REFERENCE: &str = include_str!("../../docs/reference/cli.md");
-
-    /// The visible commands without further ones below them, by their full names.
-    fn leaves<'a>(command: &'a clap::Command, name: &str, out: &mut Vec<(String, &'a clap::Command)>) {
-        let below: Vec<_> = command.get_subcommands().filter(|command| !command.is_hide_set()).collect();
-        for command in &below {
-            leaves(command, &format!("{name} {}", command.get_name()), out);
-        }
-        if below.is_empty() {
-            out.push((name.to_owned(), command));
-        }
-    }
-
-    #[test]
-    fn the_reference_knows_every_command_and_every_option() {
-        let root = Cli::command();
-        let mut commands = Vec::new();
-        leaves(&root, "postern", &mut commands);
-        assert!(commands.len() > 8, "{commands:?}");
-        let words: std::collections::BTreeSet<&str> =
-            REFERENCE.split(|c: char| !(c.is_alphanumeric() || c == '-')).collect();
-        let mut known: std::collections::BTreeSet<String> =
-            root.get_arguments().filter_map(|a| a.get_long()).map(|name| format!("--{name}")).collect();
-        for (name, command) in &commands {
-            let short = name.trim_start_matches("postern ");
-            assert!(REFERENCE.contains(&format!("`{short}")), "`{short}` is not in the table of commands");
-            let options: Vec<String> = command
-                .get_arguments()
-                .filter(|argument| !argument.is_hide_set())
-                .filter_map(clap::Arg::get_long)
-                .map(|option| format!("--{option}"))
-                .collect();
-            for option in &options {
-                assert!(words.contains(option.as_str()), "{name} {option} is not in the reference");
-            }
-            known.extend(options);
-        }
-        let of_others = ["--config-path", "--server-side"];
-        for word in words.iter().filter(|word| word.starts_with("--") && word.len() > 2) {
-            assert!(known.contains(*word) || of_others.contains(word), "{word} is no option any more");
-        }
-    }
-
     #[test]
     fn reads_gateway_names() {
         assert_eq!(namespaced_name("a/b"), Ok(NamespacedName::new("a", "b")));
