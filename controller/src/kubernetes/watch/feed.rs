@@ -11,6 +11,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::StreamExt;
 use kube::Client;
+use postern_translator::NamespacedName;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -266,8 +267,10 @@ impl Backoff {
     }
 }
 
-/// One object by path.
-pub(super) async fn get(client: &Client, path: &str) -> Result<Item, Failure> {
+/// The object of this name, by path.
+pub(super) async fn get(client: &Client, path: &str, name: &NamespacedName) -> Result<Item, Failure> {
+    let unreadable = |message: String| Failure::Unreadable { verb: Verb::Get, message };
     let raw: Box<RawValue> = wire::get(client, path).await?;
-    Item::new(raw).map_err(|error| Failure::Unreadable { verb: Verb::Get, message: error.to_string() })
+    let item = Item::new(raw).map_err(|error| unreadable(error.to_string()))?;
+    if item.head.name == *name { Ok(item) } else { Err(unreadable(format!("it is of {}", item.head.name))) }
 }

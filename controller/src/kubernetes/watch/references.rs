@@ -26,7 +26,7 @@ use super::feed::{self, Feed, Signal, Source};
 use super::filter::Filter;
 use super::health::Monitor;
 use super::keys::KeySet;
-use super::resource::{Served, plural};
+use super::resource::{Served, is_name, plural};
 use super::tell;
 
 /// The kinds of which only those objects are kept that are referred to.
@@ -137,13 +137,18 @@ impl References {
         }
     }
 
-    /// Takes over what is referred to, as far as it is in namespaces that count.
+    /// Takes over what is referred to, as far as it is in namespaces that count and can exist at all.
     async fn want(&mut self) -> Result<Vec<Fetch>, Closed> {
         let (generation, keys) = {
             let requested = self.requested.borrow_and_update();
             (requested.generation, requested.keys.clone())
         };
-        let counts = |key: &&ObjectKey| KINDS.contains(&key.kind) && self.filter.admits(&key.namespace);
+        let counts = |key: &&ObjectKey| {
+            KINDS.contains(&key.kind)
+                && is_name(&key.namespace)
+                && is_name(&key.name)
+                && self.filter.admits(&key.namespace)
+        };
         let wanted = self.tracker.want(generation, keys.iter().filter(counts).cloned().collect());
         for key in wanted.dropped {
             if let Some(collection) = self.collections.iter_mut().find(|collection| collection.holds(&key)) {
@@ -261,7 +266,7 @@ impl References {
             }
             // The semaphore is never closed.
             let _permit = permits.acquire().await;
-            let result = feed::get(&client, &path).await;
+            let result = feed::get(&client, &path, &fetch.key.namespaced_name()).await;
             (fetch, result)
         }
         .boxed()

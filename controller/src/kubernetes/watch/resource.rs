@@ -49,6 +49,18 @@ pub(super) fn plural(kind: Kind) -> String {
     }
 }
 
+/// True if an object can have this name, or a namespace: a DNS subdomain (RFC 1123). What users write as a name need not be one, and
+/// must not get into a path: `../../other/secrets/key` would lead to the Secret of somebody else.
+pub(super) fn is_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +73,31 @@ mod tests {
         let slices = Served::built_in(Kind::EndpointSlice).unwrap();
         assert_eq!(slices.path(Some("a")), "/apis/discovery.k8s.io/v1/namespaces/a/endpointslices");
         assert_eq!(Served::built_in(Kind::Gateway), None);
+    }
+
+    #[test]
+    fn names_cannot_lead_elsewhere() {
+        for name in ["a", "a.b-c.d9", &"a".repeat(253)] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in [
+            "",
+            ".",
+            "..",
+            "a..b",
+            "../secrets/b",
+            "a/b",
+            "a?watch=1",
+            "a%2fb",
+            "A",
+            "-a",
+            "a-",
+            "a b",
+            "ä",
+            &"a".repeat(254),
+        ] {
+            assert!(!is_name(name), "{name}");
+        }
     }
 
     #[test]

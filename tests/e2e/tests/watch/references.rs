@@ -33,7 +33,10 @@ async fn what_is_referred_to_is_fetched_followed_and_forgotten() {
         key(Kind::ConfigMap, &namespace, "ca"),
     );
     let missing = key(Kind::Secret, &namespace, "missing");
-    let generation = watched.handle.set_references([a.clone(), ca.clone(), missing.clone()].into());
+    // What a user writes as a name need not be one.
+    let elsewhere = key(Kind::Secret, &namespace, "../secrets/b");
+    let generation =
+        watched.handle.set_references([a.clone(), ca.clone(), missing.clone(), elsewhere.clone()].into());
     watched.until("references", |seen| seen.contains(&Seen::Ready(generation))).await;
     let ready = watched.seen.iter().position(|seen| *seen == Seen::Ready(generation)).unwrap();
     for key in [&a, &ca] {
