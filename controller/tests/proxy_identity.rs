@@ -169,23 +169,6 @@ fn bootstrap(root: &Path, xds: SocketAddr, probe: SocketAddr) -> Bootstrap {
 
 fn config_files(bootstrap: &Bootstrap, ca: &str) -> Vec<(String, String)> {
     let mut files: Vec<_> = bootstrap.files().unwrap().into_iter().collect();
-    let variant = std::env::var("VARIANT").unwrap_or_default();
-    for (name, text) in &mut files {
-        if variant == "nodswatch" && name == "xds-token.yaml" {
-            let i = text.find("      watched_directory").unwrap();
-            let j = text.find("  name: xds_token").unwrap();
-            text.replace_range(i..j, "");
-            eprintln!("{text}");
-        }
-        if variant == "static" && name == "envoy.yaml" {
-            let i = text.find("                  sds_config:\n                    path_config_source:\n                      path:").unwrap();
-            let j = text.find("                header: authorization").unwrap();
-            text.replace_range(i..j, "");
-            let token = bootstrap.in_cluster.as_ref().unwrap().token_directory.clone();
-            text.push('\n');
-            *text = text.replace("static_resources:\n", &format!("static_resources:\n  secrets:\n  - name: xds_token\n    generic_secret:\n      secret:\n        filename: {token}/token\n        watched_directory:\n          path: {token}\n"));
-        }
-    }
     files.push((CA_FILE.to_owned(), ca.to_owned()));
     files
 }
