@@ -9,6 +9,8 @@ mod protection;
 mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -17,24 +19,17 @@ use postern_api::gateway_api::{
 };
 
 use self::programmed::Obstacle;
+pub(crate) use self::protocol::Protocol;
 use crate::Options;
 use crate::dependency::Reader;
-use crate::envoy;
 use crate::hostname::Hostname;
-use crate::infrastructure::{self, ProxyParameters};
+use crate::infrastructure::{self, Port, ProxyParameters};
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::problem::Problems;
 use crate::resource::Resource;
 use crate::status::condition;
 
-/// What a listener speaks to its clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Protocol {
-    /// Cleartext HTTP/1.1 and HTTP/2.
-    Http,
-    /// The same behind TLS that ends here.
-    Https,
-}
+mod protocol;
 
 /// From which namespaces routes may attach (`allowedRoutes.namespaces`).
 #[derive(Clone, Debug, PartialEq)]
@@ -45,10 +40,29 @@ pub(crate) enum Namespaces {
     None,
 }
 
+/// The identity of a listener among those of a Gateway.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ListenerId {
+    /// The ListenerSet that has it; `None` if the Gateway itself has it.
+    pub(crate) set: Option<NamespacedName>,
+    pub(crate) name: String,
+}
+
+impl fmt::Display for ListenerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.set {
+            None => f.write_str(&self.name),
+            Some(set) => write!(f, "{} of ListenerSet {set}", self.name),
+        }
+    }
+}
+
 /// A listener as routes see it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Listener {
-    pub(crate) name: String,
+    pub(crate) id: ListenerId,
+    /// The namespace of the object that has it, which `from: Same` means.
+    pub(crate) namespace: String,
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
     pub(crate) hostname: Hostname,
@@ -59,6 +73,11 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
+    /// The port with its transport protocol.
+    pub(crate) fn socket(&self) -> Port {
+        Port { port: self.port, protocol: self.protocol.transport() }
+    }
+
     /// The name by which filter chains and route matches know the listener: its hostname, which is unique on a port.
     pub(crate) fn owner_id(&self) -> String {
         self.hostname.domain()
@@ -74,17 +93,26 @@ pub(crate) struct GatewayModel {
 }
 
 impl GatewayModel {
-    /// The serving listener that answers for `host` on `port`: the most specific one that covers it (GEP-3567).
+    /// The serving listener that answers for `host` on a TCP port: the most specific one that covers it (GEP-3567).
     pub(crate) fn owner(&self, port: u16, host: &Hostname) -> Option<&Listener> {
-        self.listeners
-            .iter()
-            .filter(|l| l.port == port && l.serving && l.hostname.covers(host))
+        self.serving()
+            .filter(|l| l.socket() == Port::tcp(port) && l.hostname.covers(host))
             .min_by(|a, b| a.hostname.cmp(&b.hostname))
     }
 
-    /// The ports that have at least one serving listener, with their protocol.
-    pub(crate) fn ports(&self) -> BTreeMap<u16, Protocol> {
-        self.listeners.iter().filter(|l| l.serving).map(|l| (l.port, l.protocol)).collect()
+    /// The listeners that Envoy is to serve.
+    pub(crate) fn serving(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().filter(|l| l.serving)
+    }
+
+    /// The ports that have at least one serving listener.
+    pub(crate) fn ports(&self) -> BTreeSet<Port> {
+        self.serving().map(Listener::socket).collect()
+    }
+
+    /// How requests come in at a TCP port, if any listener there takes HTTP: listeners of one port agree on it.
+    pub(crate) fn http(&self, port: u16) -> Option<Protocol> {
+        self.serving().filter(|l| l.port == port).map(|l| l.protocol).find(|p| p.takes_http())
     }
 }
 
@@ -93,8 +121,9 @@ impl GatewayModel {
 pub(crate) struct GatewayOutput {
     pub(crate) uid: Option<String>,
     pub(crate) model: Arc<GatewayModel>,
-    /// Listeners and secrets by type and name.
-    pub(crate) resources: Vec<Arc<Resource>>,
+    /// What the Envoy listeners are built of, beside routes.
+    pub(crate) plan: ListenerPlan,
+    pub(crate) secrets: Vec<Arc<Resource>>,
     /// Without the counts of routes and without `Programmed` of the Gateway.
     pub(crate) status: GatewayStatus,
     /// What keeps the Gateway from being programmed, besides its listeners.
@@ -102,12 +131,41 @@ pub(crate) struct GatewayOutput {
     pub(crate) problems: Problems,
 }
 
+/// What Envoy needs to know of the listeners of a Gateway, beside what routes add.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ListenerPlan {
+    /// The addresses to bind to; at least one.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// The listeners to serve.
+    pub(crate) serving: Vec<ServedListener>,
+}
+
+impl ListenerPlan {
+    /// The ports that are served, some of them more than once.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = Port> {
+        self.serving.iter().map(|it| it.listener.socket())
+    }
+}
+
+/// A listener that Envoy is to serve.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ServedListener {
+    pub(crate) listener: Listener,
+    pub(crate) tls: ListenerTls,
+}
+
+/// TLS of a listener, as far as it ends here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ListenerTls {
+    /// SDS names of the certificates, most specific reference first.
+    pub(crate) certificates: Vec<String>,
+}
+
 /// A listener while it is being judged.
 pub(crate) struct Draft {
     pub(crate) listener: Listener,
     pub(crate) conditions: ListenerConditions,
-    /// SDS names of the certificates, most specific reference first.
-    pub(crate) secrets: Vec<String>,
+    pub(crate) tls: ListenerTls,
 }
 
 /// The conditions of one listener; a `None` is fine.
@@ -168,15 +226,15 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         statuses.push(listener_status(&mut judged, usable, generation));
         if let Some(draft) = judged.draft {
             if draft.listener.serving {
-                serving.push((draft.listener.clone(), draft.secrets));
+                serving.push(ServedListener { listener: draft.listener.clone(), tls: draft.tls });
             }
             listeners.push(draft.listener);
         }
     }
     let model = Arc::new(GatewayModel { name, listeners });
-    let mut resources = envoy::listener::listeners(&serving, &addresses.bind);
-    let used: BTreeSet<&String> = serving.iter().flat_map(|(_, names)| names).collect();
-    resources.extend(secrets.into_iter().filter(|(name, _)| used.contains(name)).map(|(_, secret)| secret));
+    let used: BTreeSet<&String> = serving.iter().flat_map(|it| &it.tls.certificates).collect();
+    let secrets =
+        secrets.into_iter().filter(|(name, _)| used.contains(name)).map(|(_, secret)| secret).collect();
     let parameters = parameters.err().map(|message| (reason::INVALID_PARAMETERS, message));
     let accepted = accepted(&statuses, parameters.or(addresses.refused), generation);
     let status = GatewayStatus {
@@ -188,7 +246,8 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
     GatewayOutput {
         uid: gateway.metadata.uid.clone(),
         model,
-        resources,
+        plan: ListenerPlan { addresses: addresses.bind, serving },
+        secrets,
         status,
         obstacle: addresses.obstacle,
         problems,

@@ -71,6 +71,13 @@ pub struct Port {
     pub protocol: PortProtocol,
 }
 
+impl Port {
+    /// A TCP port.
+    pub const fn tcp(port: u16) -> Self {
+        Self { port, protocol: PortProtocol::Tcp }
+    }
+}
+
 /// Transport protocol of a [`Port`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "UPPERCASE")]

@@ -203,7 +203,8 @@ pub(crate) fn merge<'a>(policies: impl IntoIterator<Item = &'a Arc<Policy>>) -> 
 }
 
 fn target_kind(group: &str, kind: &str) -> Option<Kind> {
-    Kind::from_group_kind(group, kind).filter(|k| matches!(k, Kind::Gateway | Kind::HttpRoute))
+    Kind::from_group_kind(group, kind)
+        .filter(|k| matches!(k, Kind::Gateway | Kind::HttpRoute | Kind::GrpcRoute))
 }
 
 fn targets(
@@ -218,7 +219,7 @@ fn targets(
             faults.push(Fault::new(
                 format!("{field}.kind"),
                 format!("{} (group {:?}) cannot be a target", reference.kind, reference.group()),
-                "target a Gateway or an HTTPRoute",
+                "target a Gateway, an HTTPRoute or a GRPCRoute",
             ));
             continue;
         };
@@ -243,7 +244,7 @@ fn targets(
             None => faults.push(Fault::new(
                 format!("{field}.kind"),
                 format!("{} (group {:?}) cannot be a target", selector.kind, selector.group()),
-                "select Gateways or HTTPRoutes",
+                "select Gateways, HTTPRoutes or GRPCRoutes",
             )),
         }
     }

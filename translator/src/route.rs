@@ -1,10 +1,14 @@
-//! HTTPRoute: where it attaches, what Envoy does with its requests, and what its status says.
+//! Routes: where they attach, what Envoy does with their requests or connections, and what their statuses say.
+//!
+//! What is common to all kinds stands here; `http` and `grpc` turn rules into Envoy routes.
 
 pub(crate) mod action;
 pub(crate) mod attach;
 pub(crate) mod cors;
 pub(crate) mod filters;
+mod grpc;
 pub(crate) mod headers;
+mod http;
 pub(crate) mod matches;
 pub(crate) mod order;
 mod re2;
@@ -16,23 +20,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use envoy_types::pb::envoy::config::route::v3::Route;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_api::gateway_api::{
-    Condition, Gateway, HttpRoute, RouteParentStatus, RouteStatus, condition_type, reason,
+    Condition, Gateway, GatewayDefaultScope, GrpcRoute, HttpRoute, ParentReference, RouteParentStatus,
+    RouteStatus, condition_type, reason,
 };
-use prost::Message;
 
 use self::attach::{Attachment, gateway_name};
+use self::http::HttpRules;
 use self::order::RouteOrder;
-use self::rule::ParsedRule;
 use crate::Options;
 use crate::backend::ClusterId;
 use crate::dependency::Reader;
-use crate::envoy::scope::{ScopeId, owned_by};
-use crate::gateway::{GatewayModel, Listener, Protocol};
+use crate::envoy::scope::ScopeId;
+use crate::gateway::{GatewayModel, ListenerId};
 use crate::hostname::Hostname;
-use crate::object::{Age, Kind, NamespacedName, ObjectKey};
-use crate::policy::Target;
+use crate::infrastructure::Port;
+use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::problem::Problems;
 use crate::status::condition;
 
@@ -51,14 +55,22 @@ pub(crate) struct HostShare {
     pub(crate) routes: Vec<HostRoute>,
 }
 
+/// What a route of connections adds to one listener.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StreamShare {
+    pub(crate) port: Port,
+    pub(crate) listener: ListenerId,
+}
+
 /// What a route adds to one Gateway. Everything is sorted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct GatewayShare {
     pub(crate) hosts: Vec<Arc<HostShare>>,
+    pub(crate) streams: Vec<Arc<StreamShare>>,
     /// The clusters that the routes name.
     pub(crate) clusters: Vec<ClusterId>,
     /// The listeners that count the route.
-    pub(crate) listeners: Vec<String>,
+    pub(crate) listeners: Vec<ListenerId>,
 }
 
 /// What a route adds to each of its Gateways, sorted by Gateway.
@@ -76,8 +88,9 @@ pub(crate) struct RouteOutput {
 #[derive(Default)]
 struct Collected {
     hosts: BTreeMap<(ScopeId, Hostname), BTreeMap<RouteOrder, Bytes>>,
+    streams: Vec<Arc<StreamShare>>,
     clusters: BTreeSet<ClusterId>,
-    listeners: BTreeSet<String>,
+    listeners: BTreeSet<ListenerId>,
 }
 
 impl Collected {
@@ -88,22 +101,85 @@ impl Collected {
         });
         GatewayShare {
             hosts: hosts.collect(),
+            streams: self.streams,
             clusters: self.clusters.into_iter().collect(),
             listeners: self.listeners.into_iter().collect(),
         }
     }
 }
 
-/// Translates an HTTPRoute. Only parents that are Gateways of ours appear in the output.
-pub(crate) fn translate(reader: &Reader<'_>, route: &HttpRoute, options: &Options) -> RouteOutput {
-    let key = ObjectKey::new(
-        Kind::HttpRoute,
-        route.metadata.namespace.clone().unwrap_or_default(),
-        route.metadata.name.clone().unwrap_or_default(),
+/// What routes of all kinds have in common.
+struct Outline<'a> {
+    metadata: &'a ObjectMeta,
+    parents: &'a [ParentReference],
+    default_gateways: Option<&'a GatewayDefaultScope>,
+    /// `None` for kinds without hostnames.
+    hostnames: Option<&'a [String]>,
+}
+
+/// The rules of a route of any kind, as far as attachment and status are concerned with them.
+trait Rules {
+    /// What is wrong with each rule, in their order.
+    fn verdicts(&self) -> Vec<Verdict<'_>>;
+
+    /// Adds what the rules do at one listener.
+    fn serve(
+        &self,
+        reader: &Reader<'_>,
+        gateway: &GatewayModel,
+        attachment: &Attachment<'_>,
+        share: &mut Collected,
     );
-    let parents: Vec<_> = route
-        .spec
-        .parent_refs
+}
+
+/// What is wrong with one rule.
+struct Verdict<'a> {
+    /// Reason and message if the rule cannot be carried out.
+    refused: Option<&'a (&'static str, String)>,
+    /// Reason and message of the first reference that does not resolve.
+    unresolved: Option<&'a (&'static str, String)>,
+}
+
+/// Translates a route; `None` if it does not exist. Only parents that are Gateways of ours appear in the output.
+pub(crate) fn translate(reader: &Reader<'_>, key: &ObjectKey, options: &Options) -> Option<RouteOutput> {
+    match key.kind {
+        Kind::GrpcRoute => {
+            let route = reader.get::<GrpcRoute>(&key.namespace, &key.name)?;
+            let outline = Outline {
+                metadata: &route.metadata,
+                parents: &route.spec.parent_refs,
+                default_gateways: route.spec.use_default_gateways.as_ref(),
+                hostnames: Some(&route.spec.hostnames),
+            };
+            Some(translate_as(reader, key, &outline, options, |problems| {
+                HttpRules::of_grpc_route(reader, key, route, problems)
+            }))
+        }
+        _ => {
+            let route = reader.get::<HttpRoute>(&key.namespace, &key.name)?;
+            let outline = Outline {
+                metadata: &route.metadata,
+                parents: &route.spec.parent_refs,
+                default_gateways: route.spec.use_default_gateways.as_ref(),
+                hostnames: Some(&route.spec.hostnames),
+            };
+            Some(translate_as(reader, key, &outline, options, |problems| {
+                HttpRules::of_http_route(reader, key, route, problems)
+            }))
+        }
+    }
+}
+
+/// Translates a route whose rules are read, if anybody wants them, by `parse`.
+fn translate_as<R: Rules>(
+    reader: &Reader<'_>,
+    key: &ObjectKey,
+    outline: &Outline<'_>,
+    options: &Options,
+    parse: impl FnOnce(&mut Problems) -> R,
+) -> RouteOutput {
+    let parents: Vec<_> = outline
+        .parents
         .iter()
         .enumerate()
         .filter_map(|(index, parent)| {
@@ -113,46 +189,42 @@ pub(crate) fn translate(reader: &Reader<'_>, route: &HttpRoute, options: &Option
         .collect();
     let mut out = RouteOutput::default();
     let mut collected: BTreeMap<NamespacedName, Collected> = BTreeMap::new();
-    if route.spec.use_default_gateways.as_ref().is_some_and(|scope| scope.as_ref() != "None") {
+    if outline.default_gateways.is_some_and(|scope| scope.as_ref() != "None") {
         out.problems.error(
-            &key,
+            key,
             "spec.useDefaultGateways",
             "this version does not support default Gateways, so the route attaches to its parentRefs only",
             "name the Gateways in spec.parentRefs",
         );
     }
-    missing_parents(reader, &key, route, &mut out.problems);
+    missing_parents(reader, key, outline.parents, &mut out.problems);
     if parents.is_empty() {
         return out;
     }
-    let hostnames = hostnames(&key, route, &mut out.problems);
-    let rules: Vec<ParsedRule> = route
-        .spec
-        .rules
-        .iter()
-        .enumerate()
-        .map(|(index, spec)| rule::parse(reader, &key, index, spec, &mut out.problems))
-        .collect();
-    let age = Age::of(&route.metadata);
-    let generation = route.metadata.generation;
+    let hostnames = hostnames(key, outline.hostnames.unwrap_or_default(), &mut out.problems);
+    let rules = parse(&mut out.problems);
+    let verdicts = rules.verdicts();
+    let generation = outline.metadata.generation;
     for (index, parent, gateway) in parents {
-        let accepted = match attach::attach(reader, &key, &hostnames, parent, gateway) {
+        let accepted = match attach::attach(reader, key, &hostnames, parent, gateway) {
             Ok(attachments) => {
                 let share = collected.entry(gateway.name.clone()).or_default();
                 for attachment in &attachments {
-                    share.listeners.insert(attachment.listener.name.clone());
-                    serve(reader, &key, &age, &rules, gateway, attachment, share);
+                    share.listeners.insert(attachment.listener.id.clone());
+                    if attachment.listener.serving {
+                        rules.serve(reader, gateway, attachment, share);
+                    }
                 }
-                accepted(&rules, generation)
+                accepted(&verdicts, generation)
             }
             Err(refusal) => {
                 let field = format!("spec.parentRefs[{index}]{}", refusal.field);
-                out.problems.error(&key, field, &refusal.message, &refusal.remedy);
+                out.problems.error(key, field, &refusal.message, &refusal.remedy);
                 vec![condition(condition_type::ACCEPTED, false, refusal.reason, refusal.message, generation)]
             }
         };
         let mut conditions = accepted;
-        conditions.insert(1, resolved(&rules, generation));
+        conditions.insert(1, resolved(&verdicts, generation));
         conditions.shrink_to_fit();
         out.status.parents.push(RouteParentStatus {
             parent_ref: parent.clone(),
@@ -166,8 +238,13 @@ pub(crate) fn translate(reader: &Reader<'_>, route: &HttpRoute, options: &Option
 }
 
 /// Warns of parents that do not exist. They may belong to another controller that knows more, so no status says so.
-fn missing_parents(reader: &Reader<'_>, key: &ObjectKey, route: &HttpRoute, problems: &mut Problems) {
-    for (index, parent) in route.spec.parent_refs.iter().enumerate() {
+fn missing_parents(
+    reader: &Reader<'_>,
+    key: &ObjectKey,
+    parents: &[ParentReference],
+    problems: &mut Problems,
+) {
+    for (index, parent) in parents.iter().enumerate() {
         let Some(name) = gateway_name(parent, &key.namespace) else { continue };
         if reader.gateway(&name).is_none() && reader.get::<Gateway>(&name.namespace, &name.name).is_none() {
             problems.warning(
@@ -180,9 +257,9 @@ fn missing_parents(reader: &Reader<'_>, key: &ObjectKey, route: &HttpRoute, prob
     }
 }
 
-fn hostnames(key: &ObjectKey, route: &HttpRoute, problems: &mut Problems) -> Vec<Hostname> {
+fn hostnames(key: &ObjectKey, given: &[String], problems: &mut Problems) -> Vec<Hostname> {
     let mut out = Vec::new();
-    for (index, hostname) in route.spec.hostnames.iter().enumerate() {
+    for (index, hostname) in given.iter().enumerate() {
         match Hostname::parse(hostname) {
             Ok(hostname) => out.push(hostname),
             Err(error) => problems.error(
@@ -193,84 +270,15 @@ fn hostnames(key: &ObjectKey, route: &HttpRoute, problems: &mut Problems) -> Vec
             ),
         }
     }
-    if route.spec.hostnames.is_empty() {
+    if given.is_empty() {
         out.push(Hostname::Any);
     }
     out
 }
 
-/// Adds the routes of all rules for one listener.
-fn serve(
-    reader: &Reader<'_>,
-    key: &ObjectKey,
-    age: &Age,
-    rules: &[ParsedRule],
-    gateway: &GatewayModel,
-    attachment: &Attachment<'_>,
-    share: &mut Collected,
-) {
-    let listener = attachment.listener;
-    if !listener.serving {
-        return;
-    }
-    // A host belongs to the most specific listener of the port; routes of the others do not reach it.
-    let hosts: Vec<_> = attachment
-        .hosts
-        .iter()
-        .filter(|(host, _)| {
-            gateway.owner(listener.port, host).is_some_and(|owner| owner.name == listener.name)
-        })
-        .collect();
-    if hosts.is_empty() {
-        return;
-    }
-    let name = key.namespaced_name();
-    let mut outer = reader.policies_on(&Target::new(Kind::HttpRoute, &name, None));
-    outer.extend(reader.policies_on(&Target::new(Kind::Gateway, &gateway.name, Some(&listener.name))));
-    outer.extend(reader.policies_on(&Target::new(Kind::Gateway, &gateway.name, None)));
-    let place = action::Place { protocol: listener.protocol, port: listener.port };
-    for (index, parsed) in rules.iter().enumerate() {
-        let mut policies: Vec<_> = parsed.inline_policies().collect();
-        if let Some(rule_name) = &parsed.name {
-            policies.extend(reader.policies_on(&Target::new(Kind::HttpRoute, &name, Some(rule_name))));
-        }
-        policies.extend(outer.iter().copied());
-        let rule = parsed.with_policies(policies);
-        share.clusters.extend(rule.clusters());
-        for (match_index, matching) in &parsed.matches {
-            let envoy_name = parsed.envoy_name(&name, index, *match_index);
-            let routes = action::routes(&rule.rule, matching, place, &envoy_name);
-            for (host, own) in &hosts {
-                let routes = routes.iter().flat_map(|route| redirect::on_host(route, host, place));
-                for (part, route) in routes.enumerate() {
-                    let order = RouteOrder {
-                        hostname: own.clone(),
-                        rank: matching.rank.clone(),
-                        age: age.clone(),
-                        rule: index,
-                        matching: *match_index,
-                        part,
-                    };
-                    let at = (ScopeId::of(listener.port, host), host.clone());
-                    share.hosts.entry(at).or_default().insert(order, encode(route, listener));
-                }
-            }
-        }
-    }
-}
-
-/// Encodes a route. Where connections belong to listeners, it asks for the mark of its own (see `envoy::scope`).
-fn encode(mut route: Route, listener: &Listener) -> Bytes {
-    if let (Protocol::Https, Some(matching)) = (listener.protocol, &mut route.r#match) {
-        matching.filter_state.push(owned_by(&listener.owner_id()));
-    }
-    Bytes::from(route.encode_to_vec())
-}
-
 /// `Accepted`, and `PartiallyInvalid` where some rules are refused.
-fn accepted(rules: &[ParsedRule], generation: Option<i64>) -> Vec<Condition> {
-    let refused: Vec<&(&'static str, String)> =
-        rules.iter().filter_map(|rule| rule.refused.as_ref()).collect();
+fn accepted(rules: &[Verdict<'_>], generation: Option<i64>) -> Vec<Condition> {
+    let refused: Vec<_> = rules.iter().filter_map(|rule| rule.refused).collect();
     let Some((refused_reason, message)) = refused.first() else {
         let message = "the route is accepted";
         return vec![condition(condition_type::ACCEPTED, true, reason::ACCEPTED, message, generation)];
@@ -296,8 +304,8 @@ fn accepted(rules: &[ParsedRule], generation: Option<i64>) -> Vec<Condition> {
     ]
 }
 
-fn resolved(rules: &[ParsedRule], generation: Option<i64>) -> Condition {
-    match rules.iter().find_map(|rule| rule.unresolved.as_ref()) {
+fn resolved(rules: &[Verdict<'_>], generation: Option<i64>) -> Condition {
+    match rules.iter().find_map(|rule| rule.unresolved) {
         Some((reason, message)) => {
             condition(condition_type::RESOLVED_REFS, false, reason, message, generation)
         }

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
-use postern_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
+use postern_api::gateway_api::{Gateway, GatewayClass};
 use postern_api::kgateway::Backend;
 
 use self::observe::Refusals;
@@ -20,7 +20,7 @@ use crate::dependency::{Dependencies, Dependency, Reader, References, Unit};
 use crate::envoy::cluster;
 use crate::envoy::scope::ScopeId;
 use crate::gateway::{self, GatewayModel};
-use crate::infrastructure::{self, Infrastructure};
+use crate::infrastructure::{self, Infrastructure, Port};
 use crate::object::{Kind, NamespacedName, Object, ObjectKey};
 use crate::observation::Observation;
 use crate::policy;
@@ -66,6 +66,7 @@ pub struct Translator {
     /// Units to run; the order of [`Unit`] is the order in which results flow.
     dirty: BTreeSet<Unit>,
     dirty_scopes: BTreeSet<(NamespacedName, ScopeId)>,
+    dirty_listeners: BTreeSet<(NamespacedName, Port)>,
     models: BTreeMap<NamespacedName, Arc<GatewayModel>>,
     gateways: BTreeMap<NamespacedName, GatewayState>,
     /// What each route added to its Gateways.
@@ -102,6 +103,7 @@ impl Translator {
             dependencies: Dependencies::default(),
             dirty: BTreeSet::new(),
             dirty_scopes: BTreeSet::new(),
+            dirty_listeners: BTreeSet::new(),
             models: BTreeMap::new(),
             gateways: BTreeMap::new(),
             routes: BTreeMap::new(),
@@ -139,7 +141,7 @@ impl Translator {
                 }
                 self.dirty.insert(Unit::Gateway(name))
             }
-            Kind::HttpRoute => self.dirty.insert(Unit::Route(key)),
+            Kind::HttpRoute | Kind::GrpcRoute => self.dirty.insert(Unit::Route(key)),
             Kind::TrafficPolicy => self.dirty.insert(Unit::Policy(name)),
             // These are only ever read by others.
             Kind::Namespace
@@ -164,6 +166,12 @@ impl Translator {
         }
         for (gateway, scope) in std::mem::take(&mut self.dirty_scopes) {
             let result = catch_unwind(AssertUnwindSafe(|| self.build_scope(&gateway, &scope)));
+            if result.is_err() {
+                self.report_defect(&Unit::Gateway(gateway));
+            }
+        }
+        for (gateway, port) in std::mem::take(&mut self.dirty_listeners) {
+            let result = catch_unwind(AssertUnwindSafe(|| self.build_listener(&gateway, port)));
             if result.is_err() {
                 self.report_defect(&Unit::Gateway(gateway));
             }
@@ -431,27 +439,25 @@ impl Translator {
             self.changed.resources.entry(name.clone()).or_default();
         }
         let listeners_changed = self.models.get(name) != Some(&output.model);
-        let wanted: BTreeSet<(ResourceType, String)> =
-            output.resources.iter().map(|r| (r.resource_type, r.name.clone())).collect();
+        let wanted: BTreeSet<&String> = output.secrets.iter().map(|secret| &secret.name).collect();
         let state = self.gateways.entry(name.clone()).or_default();
-        let gone: Vec<_> = state
-            .resources
-            .keys()
-            .filter(|at| {
-                matches!(at.0, ResourceType::Listener | ResourceType::Secret) && !wanted.contains(*at)
-            })
-            .cloned()
-            .collect();
+        let secrets = state.resources.keys().filter(|at| at.0 == ResourceType::Secret);
+        let gone: Vec<_> = secrets.filter(|at| !wanted.contains(&at.1)).cloned().collect();
         if state.uid != output.uid {
             self.observations.remove(name);
         }
         state.uid = output.uid;
         state.base_status = output.status;
         state.obstacle = output.obstacle;
+        if state.plan != output.plan {
+            let ports = state.plan.ports().chain(output.plan.ports());
+            self.dirty_listeners.extend(ports.map(|port| (name.clone(), port)));
+            state.plan = output.plan;
+        }
         for at in gone {
             self.remove_resource(name, at);
         }
-        for resource in output.resources {
+        for resource in output.secrets {
             self.set_resource(name, resource);
         }
         self.changed.attached.insert(name.clone());
@@ -500,11 +506,7 @@ impl Translator {
     }
 
     fn run_route(&mut self, unit: &Unit, key: &ObjectKey) {
-        let output = self.run(unit, |reader, options| {
-            reader
-                .get::<HttpRoute>(&key.namespace, &key.name)
-                .map(|route| route::translate(reader, route, options))
-        });
+        let output = self.run(unit, |reader, options| route::translate(reader, key, options));
         let Some(output) = output else { return };
         if output.is_none() {
             self.forget(unit);
@@ -545,7 +547,8 @@ impl Translator {
     fn replace_share(&mut self, name: &NamespacedName, old: &GatewayShare, new: &mut GatewayShare) {
         let Some(state) = self.gateways.get_mut(name) else { return };
         let touched = state.replace(old, new);
-        self.dirty_scopes.extend(touched.into_iter().map(|scope| (name.clone(), scope)));
+        self.dirty_scopes.extend(touched.scopes.into_iter().map(|scope| (name.clone(), scope)));
+        self.dirty_listeners.extend(touched.ports.into_iter().map(|port| (name.clone(), port)));
         if old.listeners != new.listeners {
             self.changed.attached.insert(name.clone());
         }
@@ -668,6 +671,15 @@ impl Translator {
             }
             None => self.remove_resource(gateway, (ResourceType::ScopedRouteConfiguration, id.name())),
         }
+    }
+
+    fn build_listener(&mut self, gateway: &NamespacedName, port: Port) {
+        let Some(state) = self.gateways.get(gateway) else { return };
+        match state.listener(port) {
+            Some(resource) => self.set_resource(gateway, resource),
+            None => self.remove_resource(gateway, (ResourceType::Listener, envoy::listener::name(port))),
+        }
+        self.changed.attached.insert(gateway.clone());
     }
 }
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use postern_api::gateway_api::{
-    Condition, GrpcRoute, ListenerSet, ParentReference, PolicyAncestorStatus, PolicyStatus,
-    RouteParentStatus, RouteStatus, TcpRoute, TlsRoute, UdpRoute, XTelemetryPolicy, condition_type, reason,
+    Condition, ListenerSet, ParentReference, PolicyAncestorStatus, PolicyStatus, RouteParentStatus,
+    RouteStatus, TcpRoute, TlsRoute, UdpRoute, XTelemetryPolicy, condition_type, reason,
 };
 use postern_api::kgateway::{HttpListenerPolicy, PolicyTargetRef};
 
@@ -38,7 +38,7 @@ pub(crate) fn translate(
     }
     problems.error(key, "kind", &message, "remove the object, or use another version");
     let status = match key.kind {
-        Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
+        Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
             let conditions = vec![refuse(condition_type::ACCEPTED, reason::UNSUPPORTED_VALUE)];
             route(reader, key, &conditions, options)
         }
@@ -60,7 +60,7 @@ pub(crate) fn translate(
 /// The Gateways that the object names; `None` if it names other things.
 fn gateways(reader: &Reader<'_>, key: &ObjectKey) -> Option<BTreeSet<NamespacedName>> {
     let names = match key.kind {
-        Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
+        Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
             parents(reader, key).iter().filter_map(|parent| gateway_name(parent, &key.namespace)).collect()
         }
         Kind::HttpListenerPolicy | Kind::XTelemetryPolicy => {
@@ -113,7 +113,6 @@ fn parents(reader: &Reader<'_>, key: &ObjectKey) -> Vec<ParentReference> {
         reader.get::<T>(&key.namespace, &key.name).map(|route| parents(route).to_vec()).unwrap_or_default()
     }
     match key.kind {
-        Kind::GrpcRoute => of::<GrpcRoute>(reader, key, |route| &route.spec.parent_refs),
         Kind::TlsRoute => of::<TlsRoute>(reader, key, |route| &route.spec.parent_refs),
         Kind::TcpRoute => of::<TcpRoute>(reader, key, |route| &route.spec.parent_refs),
         _ => of::<UdpRoute>(reader, key, |route| &route.spec.parent_refs),

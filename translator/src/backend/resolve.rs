@@ -67,7 +67,7 @@ pub(crate) fn backend<F>(
     }
     match known {
         Kind::Backend => backend_object(reader, name),
-        _ => service(reader, name, reference.port),
+        _ => service(reader, name, reference.port, route.kind),
     }
 }
 
@@ -91,7 +91,12 @@ fn backend_object(reader: &Reader<'_>, name: NamespacedName) -> Result<ClusterId
     }
 }
 
-fn service(reader: &Reader<'_>, name: NamespacedName, port: Option<u16>) -> Result<ClusterId, Unresolved> {
+fn service(
+    reader: &Reader<'_>,
+    name: NamespacedName,
+    port: Option<u16>,
+    route: Kind,
+) -> Result<ClusterId, Unresolved> {
     let Some(port) = port.filter(|p| *p != 0) else {
         return Err(unresolved(
             reason::BACKEND_NOT_FOUND,
@@ -139,6 +144,8 @@ fn service(reader: &Reader<'_>, name: NamespacedName, port: Option<u16>) -> Resu
     };
     let upstream = match found.app_protocol.as_deref() {
         Some("kubernetes.io/h2c" | "grpc" | "http2") => Upstream::Http2,
+        // gRPC needs HTTP/2, whatever the Service says or does not say.
+        None | Some("http") if route == Kind::GrpcRoute => Upstream::Http2,
         Some("https" | "kubernetes.io/wss") => Upstream::Http1OverTls,
         Some(unknown) if unknown.starts_with("kubernetes.io/") && unknown != "kubernetes.io/ws" => {
             return Err(unresolved(

@@ -1,38 +1,38 @@
-//! Listeners against each other: those of one port must speak one protocol and differ in hostname. All that
+//! Listeners against each other: those of one port must speak one family of protocols and differ in hostname. All that
 //! conflict are refused; none is picked as the winner (Gateway API, "Handling indistinct Listeners").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postern_api::gateway_api::reason;
 
+use super::protocol::Family;
 use super::validate::Judged;
-use super::{Draft, Protocol};
+use super::{Draft, Listener, ListenerId, Protocol};
 use crate::hostname::Hostname;
+use crate::infrastructure::Port;
 use crate::object::ObjectKey;
 use crate::problem::Problems;
 
 /// Marks conflicts and overlapping TLS hostnames.
 pub(crate) fn mark(gateway: &ObjectKey, listeners: &mut [(String, Judged)], problems: &mut Problems) {
-    let mut protocols: BTreeMap<u16, Vec<Protocol>> = BTreeMap::new();
-    let mut hosts: BTreeMap<(u16, Hostname), Vec<(usize, String)>> = BTreeMap::new();
-    let mut tls: BTreeMap<u16, Vec<(String, Hostname)>> = BTreeMap::new();
+    let mut families: BTreeMap<Port, BTreeSet<Family>> = BTreeMap::new();
+    let mut hosts: BTreeMap<(Port, Hostname), Vec<(usize, ListenerId)>> = BTreeMap::new();
+    let mut https: BTreeMap<Port, Vec<(ListenerId, Hostname)>> = BTreeMap::new();
     for (index, (_, judged)) in listeners.iter().enumerate() {
         let Some(Draft { listener, .. }) = &judged.draft else { continue };
-        protocols.entry(listener.port).or_default().push(listener.protocol);
-        hosts
-            .entry((listener.port, listener.hostname.clone()))
-            .or_default()
-            .push((index, listener.name.clone()));
-        if listener.protocol == Protocol::Https {
-            tls.entry(listener.port).or_default().push((listener.name.clone(), listener.hostname.clone()));
+        let Listener { id, hostname, protocol, .. } = listener;
+        let socket = listener.socket();
+        families.entry(socket).or_default().insert(protocol.family());
+        hosts.entry((socket, hostname.clone())).or_default().push((index, id.clone()));
+        if *protocol == Protocol::Https {
+            https.entry(socket).or_default().push((id.clone(), hostname.clone()));
         }
     }
     for (index, (field, judged)) in listeners.iter_mut().enumerate() {
         let Some(draft) = &mut judged.draft else { continue };
         let listener = &draft.listener;
-        let mixed =
-            protocols.get(&listener.port).is_some_and(|p| p.iter().any(|other| *other != listener.protocol));
-        if mixed {
+        let socket = listener.socket();
+        if families.get(&socket).is_some_and(|families| families.len() > 1) {
             let message = format!("listeners of different protocols share port {}", listener.port);
             problems.error(
                 gateway,
@@ -43,24 +43,33 @@ pub(crate) fn mark(gateway: &ObjectKey, listeners: &mut [(String, Judged)], prob
             draft.conditions.conflicted = Some((reason::PROTOCOL_CONFLICT, message));
             continue;
         }
-        let mut same = hosts.get(&(listener.port, listener.hostname.clone())).into_iter().flatten();
+        let mut same = hosts.get(&(socket, listener.hostname.clone())).into_iter().flatten();
         if let Some((_, other)) = same.find(|(other, _)| *other != index) {
-            let message = format!(
-                "listener {other} has the same port {} and the same hostname {}",
-                listener.port, listener.hostname
-            );
-            problems.error(
-                gateway,
-                format!("{field}.hostname"),
-                &message,
-                "give each listener of a port its own hostname",
-            );
-            draft.conditions.conflicted = Some((reason::HOSTNAME_CONFLICT, message));
+            let (reason, at, message, remedy) = match listener.protocol.family() {
+                Family::Http | Family::Tls => (
+                    reason::HOSTNAME_CONFLICT,
+                    "hostname",
+                    format!(
+                        "listener {other} has the same port {} and the same hostname {}",
+                        listener.port, listener.hostname
+                    ),
+                    "give each listener of a port its own hostname",
+                ),
+                Family::Tcp | Family::Udp => (
+                    reason::PROTOCOL_CONFLICT,
+                    "port",
+                    format!("listener {other} has the same port {}", listener.port),
+                    "give each TCP and each UDP listener a port of its own",
+                ),
+            };
+            problems.error(gateway, format!("{field}.{at}"), &message, remedy);
+            draft.conditions.conflicted = Some((reason, message));
             continue;
         }
-        let overlaps = tls.get(&listener.port).into_iter().flatten().find(|(name, hostname)| {
-            *name != listener.name && hostname.intersection(&listener.hostname).is_some()
-        });
+        let overlaps =
+            https.get(&socket).into_iter().flatten().find(|(id, hostname)| {
+                *id != listener.id && hostname.intersection(&listener.hostname).is_some()
+            });
         if let (Protocol::Https, Some((other, hostname))) = (listener.protocol, overlaps) {
             let message = format!(
                 "hostname {} overlaps with {hostname} of listener {other}; requests on a connection made for the other are answered 421",

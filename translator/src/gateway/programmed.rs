@@ -2,8 +2,9 @@
 
 use postern_api::gateway_api::{Condition, ConditionStatus, GatewayStatus, condition_type, reason};
 
-use super::GatewayModel;
+use super::{GatewayModel, Listener};
 use crate::envoy::listener;
+use crate::infrastructure::Port;
 use crate::observation::{Answer, Observation, words};
 use crate::resource::ResourceType;
 use crate::status::condition;
@@ -42,14 +43,13 @@ pub(crate) fn complete(
     let mut waiting = Vec::new();
     if let (Some(proxies), Some(model)) = (proxies, model) {
         for listener in &mut status.listeners {
-            let Some(port) = model.listeners.iter().find(|l| l.name == listener.name).map(|l| l.port) else {
-                continue;
-            };
+            let own = |l: &&Listener| l.id.set.is_none() && l.id.name == listener.name;
+            let Some(socket) = model.listeners.iter().find(own).map(Listener::socket) else { continue };
             let Some(condition) = listener.conditions.iter_mut().find(|c| is_programmed(c) && c.is_true())
             else {
                 continue;
             };
-            let verdict = judge(condition, proxies, port);
+            let verdict = judge(condition, proxies, socket);
             let note = format!("listener {}: {}", listener.name, condition.message);
             match verdict {
                 Verdict::Fine => {}
@@ -94,8 +94,8 @@ enum Verdict {
 }
 
 /// Rewrites `Programmed` of a translated listener to what the proxies say of it.
-fn judge(condition: &mut Condition, proxies: &Proxies<'_>, port: u16) -> Verdict {
-    let name = listener::name(port);
+fn judge(condition: &mut Condition, proxies: &Proxies<'_>, socket: Port) -> Verdict {
+    let name = listener::name(socket);
     let version = (proxies.version)(&name).unwrap_or_default();
     let (verdict, reason, message) = match proxies.observation.answer(&name, version) {
         Answer::Acknowledged { but: None } => {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use postern_api::gateway_api::{AllowedRoutes, Listener as ListenerSpec, RouteGroupKind, reason};
 
-use super::{Draft, Listener, ListenerConditions, Namespaces, Protocol, certificates};
+use super::{
+    Draft, Listener, ListenerConditions, ListenerId, ListenerTls, Namespaces, Protocol, certificates,
+};
 use crate::Options;
 use crate::dependency::Reader;
 use crate::hostname::Hostname;
@@ -92,10 +94,11 @@ pub(crate) fn listener(
     }
     let mut conditions = ListenerConditions::default();
     let allowed = spec.allowed_routes.as_ref();
-    let (kinds, supported_kinds) = route_kinds(gateway, field, allowed, &mut conditions, problems);
-    let mut names = Vec::new();
-    if protocol == Protocol::Https {
-        names = certificates::resolve(reader, gateway, field, spec, secrets, &mut conditions, problems);
+    let (kinds, supported_kinds) = route_kinds(gateway, field, protocol, allowed, &mut conditions, problems);
+    let mut certificates = Vec::new();
+    if protocol.terminates_tls() {
+        certificates =
+            certificates::resolve(reader, gateway, field, spec, secrets, &mut conditions, problems);
     } else if spec.tls.is_some() {
         problems.warning(
             gateway,
@@ -105,7 +108,8 @@ pub(crate) fn listener(
         );
     }
     let listener = Listener {
-        name: spec.name.clone(),
+        id: ListenerId { set: None, name: spec.name.clone() },
+        namespace: gateway.namespace.clone(),
         port: spec.port,
         protocol,
         hostname,
@@ -116,17 +120,15 @@ pub(crate) fn listener(
     Judged {
         name: spec.name.clone(),
         supported_kinds,
-        draft: Some(Draft { listener, conditions, secrets: names }),
+        draft: Some(Draft { listener, conditions, tls: ListenerTls { certificates } }),
         refused: ListenerConditions::default(),
     }
 }
 
-/// Route kinds that HTTP and HTTPS listeners can serve.
-const HTTP_KINDS: [Kind; 1] = [Kind::HttpRoute];
-
 fn route_kinds(
     gateway: &ObjectKey,
     field: &str,
+    protocol: Protocol,
     allowed: Option<&AllowedRoutes>,
     conditions: &mut ListenerConditions,
     problems: &mut Problems,
@@ -134,11 +136,11 @@ fn route_kinds(
     let asked = allowed.map(|a| a.kinds.as_slice()).unwrap_or_default();
     let mut kinds = BTreeSet::new();
     if asked.is_empty() {
-        kinds.extend(HTTP_KINDS);
+        kinds.extend(protocol.kinds());
     }
     for (index, kind) in asked.iter().enumerate() {
         let group = kind.group.as_deref().unwrap_or(Kind::HttpRoute.group());
-        match Kind::from_group_kind(group, &kind.kind).filter(|k| HTTP_KINDS.contains(k)) {
+        match Kind::from_group_kind(group, &kind.kind).filter(|k| protocol.kinds().contains(k)) {
             Some(kind) => {
                 kinds.insert(kind);
             }
@@ -149,7 +151,7 @@ fn route_kinds(
                     gateway,
                     format!("{field}.allowedRoutes.kinds[{index}]"),
                     &message,
-                    "use HTTPRoute, or another protocol for the listener",
+                    format!("use {}, or another protocol for the listener", words(protocol.kinds())),
                 );
                 conditions.unresolved.get_or_insert((reason::INVALID_ROUTE_KINDS, message));
             }
@@ -163,6 +165,11 @@ fn route_kinds(
         .map(|kind| RouteGroupKind { group: Some(kind.group().to_owned()), kind: kind.as_str().to_owned() })
         .collect();
     (kinds, supported)
+}
+
+fn words(kinds: &[Kind]) -> String {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    names.join(" or ")
 }
 
 fn namespaces(

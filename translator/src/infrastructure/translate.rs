@@ -7,11 +7,10 @@ use postern_api::gateway_api::{Gateway, GatewayInfrastructure};
 
 use super::check::Checks;
 use super::{
-    Infrastructure, KubernetesParameters, ObjectParameters, Port, PortProtocol, ProxyParameters, Replicas,
-    RequestedAddress, infrastructure_name, metadata, resolve,
+    Infrastructure, KubernetesParameters, ObjectParameters, ProxyParameters, Replicas, RequestedAddress,
+    infrastructure_name, metadata, resolve,
 };
 use crate::dependency::Reader;
-use crate::gateway::Protocol;
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::problem::Problems;
 
@@ -39,7 +38,6 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway) -> (Arc<Infrastr
     if let ProxyParameters::Kubernetes(parameters) = &mut parameters {
         give_way(parameters, &labels, &annotations);
     }
-    let ports = model.map(|model| model.ports()).unwrap_or_default();
     // What is wrong with them is said where the Gateway is translated.
     let addresses = gateway.spec.addresses.iter().filter_map(|it| RequestedAddress::parse(it).ok().flatten());
     let infrastructure = Infrastructure {
@@ -48,21 +46,12 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway) -> (Arc<Infrastr
         name: infrastructure_name(&name.name),
         labels,
         annotations,
-        ports: ports
-            .into_iter()
-            .map(|(port, protocol)| Port { port, protocol: transport(protocol) })
-            .collect(),
+        ports: model.map(|model| model.ports()).unwrap_or_default(),
         addresses: unique(addresses),
         parameters,
         gateway: name,
     };
     (Arc::new(infrastructure), problems)
-}
-
-fn transport(protocol: Protocol) -> PortProtocol {
-    match protocol {
-        Protocol::Http | Protocol::Https => PortProtocol::Tcp,
-    }
 }
 
 fn unique(addresses: impl Iterator<Item = RequestedAddress>) -> Vec<RequestedAddress> {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_api::gateway_api::{
-    Condition, Gateway, HttpRoute, ParentReference, PolicyAncestorStatus, PolicyStatus, condition_type,
-    reason,
+    Condition, Gateway, GrpcRoute, HttpRoute, ParentReference, PolicyAncestorStatus, PolicyStatus,
+    condition_type, reason,
 };
 
 use super::{Policy, Target};
@@ -96,13 +96,13 @@ fn outcome(reader: &Reader<'_>, policy: &Policy, target: &Target) -> Outcome {
             BTreeSet::from([target.name.clone()])
         }
         _ => {
-            let Some(route) = reader.get::<HttpRoute>(namespace, name) else { return missing() };
+            let Some(route) = route(reader, target) else { return missing() };
             let parents: Vec<NamespacedName> =
-                route.spec.parent_refs.iter().filter_map(|parent| gateway_name(parent, namespace)).collect();
+                route.parents.iter().filter_map(|parent| gateway_name(parent, namespace)).collect();
             if !parents.is_empty() && parents.iter().all(|parent| reader.is_foreign(parent)) {
                 return nobody();
             }
-            if !section_exists(route.spec.rules.iter().map(|r| r.name.as_deref()).collect()) {
+            if !section_exists(route.rules) {
                 return missing();
             }
             reader.parents(&target.key())
@@ -121,6 +121,26 @@ fn outcome(reader: &Reader<'_>, policy: &Policy, target: &Target) -> Outcome {
     }
     let kept = own.len() - lost.len();
     Outcome::On { gateways, lost, kept }
+}
+
+/// What a policy has to know of a route that it targets.
+struct TargetedRoute<'a> {
+    parents: &'a [ParentReference],
+    /// The names of its rules.
+    rules: Vec<Option<&'a str>>,
+}
+
+fn route<'a>(reader: &Reader<'a>, target: &Target) -> Option<TargetedRoute<'a>> {
+    let (namespace, name) = (&target.name.namespace, &target.name.name);
+    Some(if target.kind == Kind::GrpcRoute {
+        let route = reader.get::<GrpcRoute>(namespace, name)?;
+        let rules = route.spec.rules.iter().map(|rule| rule.name.as_deref()).collect();
+        TargetedRoute { parents: &route.spec.parent_refs, rules }
+    } else {
+        let route = reader.get::<HttpRoute>(namespace, name)?;
+        let rules = route.spec.rules.iter().map(|rule| rule.name.as_deref()).collect();
+        TargetedRoute { parents: &route.spec.parent_refs, rules }
+    })
 }
 
 fn reference(target: &Target, namespace: &str) -> ParentReference {

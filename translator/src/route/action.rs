@@ -35,7 +35,7 @@ pub(crate) struct Share {
 }
 
 /// A rule with everything merged that has a say in it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rule {
     pub(crate) filters: Filters,
     pub(crate) shares: Vec<Share>,
@@ -44,8 +44,26 @@ pub(crate) struct Rule {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) retry: Option<Retry>,
     pub(crate) cors: Option<Cors>,
+    /// The status where there is no valid backend.
+    pub(crate) without_backend: u16,
     /// The rule must not be served: everything it matches answers 500.
     pub(crate) refused: bool,
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self {
+            filters: Filters::default(),
+            shares: Vec::new(),
+            request_timeout: None,
+            backend_timeout: None,
+            idle_timeout: None,
+            retry: None,
+            cors: None,
+            without_backend: 500,
+            refused: false,
+        }
+    }
 }
 
 /// Where the rule is served.
@@ -96,7 +114,7 @@ fn actions(rule: &Rule, matching: &Match, place: Place, name: &str) -> Vec<Route
         return vec![finish(rule, matching, direct(*status, body.as_deref()), name)];
     }
     if rule.shares.iter().all(|share| share.cluster.is_none()) && !rule.shares.iter().any(needs_split) {
-        return vec![finish(rule, matching, direct(500, None), name)];
+        return vec![finish(rule, matching, direct(rule.without_backend, None), name)];
     }
     if let [share] = rule.shares.as_slice() {
         return vec![share_route(rule, share, matching, place, name)];
@@ -119,7 +137,7 @@ fn actions(rule: &Rule, matching: &Match, place: Place, name: &str) -> Vec<Route
             clusters,
             ..WeightedCluster::default()
         })),
-        cluster_not_found_response_code: if any_invalid {
+        cluster_not_found_response_code: if any_invalid && rule.without_backend == 500 {
             route_action::ClusterNotFoundResponseCode::InternalServerError.into()
         } else {
             route_action::ClusterNotFoundResponseCode::ServiceUnavailable.into()
@@ -193,7 +211,7 @@ fn share_route(rule: &Rule, share: &Share, matching: &Match, place: Place, name:
     let action = match (&own.redirect, &own.answer, &share.cluster) {
         (Some(redirection), _, _) => redirect(redirection, matching, place),
         (None, Some(Answer { status, body }), _) => direct(*status, body.as_deref()),
-        (None, None, None) => direct(500, None),
+        (None, None, None) => direct(rule.without_backend, None),
         (None, None, Some(cluster)) => route::Action::Route(RouteAction {
             cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(cluster.name())),
             ..route_action(&lifted, &lifted.filters, matching)

@@ -43,11 +43,10 @@ pub(crate) fn attach<'a>(
     let named: Vec<&Listener> = gateway
         .listeners
         .iter()
-        .filter(|l| section.is_none_or(|s| s == l.name) && parent.port.is_none_or(|p| p == l.port))
+        .filter(|l| section.is_none_or(|s| s == l.id.name) && parent.port.is_none_or(|p| p == l.port))
         .collect();
     if named.is_empty() {
-        let known: Vec<String> =
-            gateway.listeners.iter().map(|l| format!("{} ({})", l.name, l.port)).collect();
+        let known: Vec<String> = gateway.listeners.iter().map(|l| format!("{} ({})", l.id, l.port)).collect();
         return Err(Refusal {
             reason: reason::NO_MATCHING_PARENT,
             field: if section.is_some() { ".sectionName" } else { ".port" },
@@ -55,11 +54,8 @@ pub(crate) fn attach<'a>(
             remedy: format!("use one of its listeners: {}", known.join(", ")),
         });
     }
-    let admitted: Vec<&Listener> = named
-        .iter()
-        .copied()
-        .filter(|l| l.kinds.contains(&route.kind) && admits(reader, l, route, gateway))
-        .collect();
+    let admitted: Vec<&Listener> =
+        named.iter().copied().filter(|l| l.kinds.contains(&route.kind) && admits(reader, l, route)).collect();
     if admitted.is_empty() {
         return Err(Refusal {
             reason: reason::NOT_ALLOWED_BY_LISTENERS,
@@ -93,10 +89,10 @@ pub(crate) fn attach<'a>(
     Ok(attachments)
 }
 
-fn admits(reader: &Reader<'_>, listener: &Listener, route: &ObjectKey, gateway: &GatewayModel) -> bool {
+fn admits(reader: &Reader<'_>, listener: &Listener, route: &ObjectKey) -> bool {
     match &listener.namespaces {
         Namespaces::All => true,
-        Namespaces::Same => route.namespace == gateway.name.namespace,
+        Namespaces::Same => route.namespace == listener.namespace,
         Namespaces::None => false,
         Namespaces::Selected(selector) => {
             let labels = reader.labels(&ObjectKey::new(Kind::Namespace, "", &route.namespace));

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use envoy_types::pb::envoy::config::route::v3::{
     HeaderMatcher, QueryParameterMatcher, RouteMatch, header_matcher, query_parameter_matcher, route_match,
 };
-use postern_api::gateway_api::{HeaderMatchType, HttpMethod, HttpRouteMatch, PathMatchType};
+use postern_api::gateway_api::{HeaderMatchType, HttpHeaderMatch, HttpMethod, HttpRouteMatch, PathMatchType};
 
 use super::headers;
 use super::order::{MatchRank, PathRank};
@@ -30,24 +30,7 @@ const PATH_REMEDY: &str = "start it with / and leave out ? and #";
 /// Translates one match; the empty match is the prefix `/`.
 pub(crate) fn translate(spec: &HttpRouteMatch) -> Result<Match, Fault> {
     let (path_specifier, path, path_prefix) = path(spec)?;
-    let mut headers_out = Vec::new();
-    let mut seen: Vec<String> = Vec::new();
-    for (index, header) in spec.headers.iter().enumerate() {
-        let at = format!(".headers[{index}]");
-        let name = headers::name(&header.name).map_err(|f| f.within(".name").within(&at))?;
-        // Of several entries with one name only the first counts (HTTPHeaderMatch).
-        if seen.contains(&name) {
-            continue;
-        }
-        let value = string_match(&header.match_type(), &header.value).map_err(|f| f.within(&at))?;
-        let envoy_name = if name == "host" { ":authority".to_owned() } else { name.clone() };
-        headers_out.push(HeaderMatcher {
-            name: envoy_name,
-            header_match_specifier: Some(header_matcher::HeaderMatchSpecifier::StringMatch(value)),
-            ..HeaderMatcher::default()
-        });
-        seen.push(name);
-    }
+    let mut headers_out = header_matchers(&spec.headers)?;
     let header_count = headers_out.len();
     let method = spec.method.as_ref().map(ToString::to_string);
     if let Some(HttpMethod::Unknown(value)) = &spec.method {
@@ -94,6 +77,29 @@ pub(crate) fn translate(spec: &HttpRouteMatch) -> Result<Match, Fault> {
         ..RouteMatch::default()
     };
     Ok(Match { rank, envoy, path_prefix, method })
+}
+
+/// The conditions on headers.
+pub(super) fn header_matchers(specs: &[HttpHeaderMatch]) -> Result<Vec<HeaderMatcher>, Fault> {
+    let mut out = Vec::new();
+    let mut seen: Vec<String> = Vec::new();
+    for (index, header) in specs.iter().enumerate() {
+        let at = format!(".headers[{index}]");
+        let name = headers::name(&header.name).map_err(|f| f.within(".name").within(&at))?;
+        // Of several entries with one name only the first counts (HTTPHeaderMatch).
+        if seen.contains(&name) {
+            continue;
+        }
+        let value = string_match(&header.match_type(), &header.value).map_err(|f| f.within(&at))?;
+        let envoy_name = if name == "host" { ":authority".to_owned() } else { name.clone() };
+        out.push(HeaderMatcher {
+            name: envoy_name,
+            header_match_specifier: Some(header_matcher::HeaderMatchSpecifier::StringMatch(value)),
+            ..HeaderMatcher::default()
+        });
+        seen.push(name);
+    }
+    Ok(out)
 }
 
 /// A matcher for the request method.

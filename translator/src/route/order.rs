@@ -1,14 +1,20 @@
-//! The order of routes on one host: Gateway API precedence (`HTTPRouteRule.matches`), total and stable.
+//! The order of routes on one host: Gateway API precedence (`HTTPRouteRule.matches`, `GRPCRouteRule.matches`), total and
+//! stable.
 
 use std::cmp::Reverse;
 
 use crate::hostname::Hostname;
-use crate::object::Age;
+use crate::object::{Age, Kind, ObjectKey};
 
 /// How specific the path of a match is. Regular expressions, whose place the specification leaves open, stand
 /// between exact paths and prefixes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PathRank {
+    /// A gRPC method, by the number of characters that the match gives of each.
+    Grpc {
+        service: Reverse<usize>,
+        method: Reverse<usize>,
+    },
     Exact,
     RegularExpression(Reverse<usize>),
     Prefix(Reverse<usize>),
@@ -31,10 +37,18 @@ pub(crate) struct RouteOrder {
     pub(crate) hostname: Hostname,
     pub(crate) rank: MatchRank,
     pub(crate) age: Age,
+    pub(crate) kind: Kind,
     pub(crate) rule: usize,
     pub(crate) matching: usize,
     /// Several Envoy routes may serve one match, such as the shares of a split.
     pub(crate) part: usize,
+}
+
+impl RouteOrder {
+    /// The route object.
+    pub(crate) fn object(&self) -> ObjectKey {
+        self.age.key(self.kind)
+    }
 }
 
 #[cfg(test)]
@@ -52,6 +66,7 @@ mod tests {
             hostname: Hostname::parse_optional(Some(hostname)).unwrap(),
             rank: MatchRank { path, any_method: true, headers: Reverse(0), query_parameters: Reverse(0) },
             age: age(None, "m"),
+            kind: Kind::HttpRoute,
             rule: 0,
             matching: 0,
             part: 0,
@@ -80,6 +95,7 @@ mod tests {
             RouteOrder { age: age(YOUNG, "b"), matching: 1, ..short() },
             RouteOrder { age: age(YOUNG, "b"), matching: 1, part: 1, ..short() },
             RouteOrder { age: age(YOUNG, "b"), rule: 1, ..short() },
+            RouteOrder { age: age(YOUNG, "b"), kind: Kind::GrpcRoute, ..short() },
         ];
         for (index, first) in ordered.iter().enumerate() {
             for second in &ordered[index + 1..] {

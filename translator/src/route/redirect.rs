@@ -16,8 +16,8 @@ pub(crate) fn redirect(redirect: &Redirect, matching: &Match, place: Place) -> r
     let scheme = redirect.scheme.as_deref();
     let default_port = |scheme: &str| if scheme == "https" { 443 } else { 80 };
     let served = match place.protocol {
-        Protocol::Http => "http",
         Protocol::Https => "https",
+        _ => "http",
     };
     // HTTPRequestRedirectFilter.port: the given port, else the well-known port of a given scheme, else the port of
     // the listener; the port that the resulting scheme implies is left out of Location.

@@ -1,21 +1,35 @@
-//! One rule of an HTTPRoute: parsed once, then completed with the policies of each listener.
+//! One rule of an HTTPRoute or a GRPCRoute: parsed once, then completed with the policies of each listener.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postern_api::duration;
-use postern_api::gateway_api::{HttpRouteMatch, HttpRouteRule, reason};
+use postern_api::gateway_api::{
+    HttpBackendRef, HttpRouteFilter, HttpRouteRetry, HttpRouteTimeouts, SessionPersistence, reason,
+};
 
 use super::action::{Rule, Share};
 use super::filters::{self, Filters};
-use super::matches::{self, Match};
+use super::matches::Match;
 use super::retry::Retry;
 use crate::backend::{ClusterId, resolve};
 use crate::dependency::Reader;
-use crate::object::{NamespacedName, ObjectKey};
+use crate::object::{Kind, ObjectKey};
 use crate::policy::{self, CorsSetting, Policy};
 use crate::problem::{Fault, Problems};
+
+/// A rule as the API gives it, whatever the kind of the route.
+pub(super) struct RuleSpec<'a> {
+    pub(super) name: Option<&'a str>,
+    /// At least one.
+    pub(super) matches: Vec<Result<Match, Fault>>,
+    pub(super) filters: &'a [HttpRouteFilter],
+    pub(super) backend_refs: &'a [HttpBackendRef],
+    pub(super) timeouts: Option<&'a HttpRouteTimeouts>,
+    pub(super) retry: Option<&'a HttpRouteRetry>,
+    pub(super) session_persistence: Option<&'a SessionPersistence>,
+}
 
 /// A rule without its policies.
 #[derive(Clone, Debug, Default)]
@@ -40,25 +54,25 @@ const MAX_WEIGHT: u32 = 1_000_000;
 const DURATION_REMEDY: &str = "use a Gateway API duration such as 500ms, 10s or 1m30s (GEP-2257)";
 
 /// Reads one rule; what is wrong goes to `problems` and into the rule itself.
-pub(crate) fn parse(
+pub(super) fn parse(
     reader: &Reader<'_>,
     route: &ObjectKey,
     index: usize,
-    spec: &HttpRouteRule,
+    spec: RuleSpec<'_>,
     problems: &mut Problems,
 ) -> ParsedRule {
     let at = format!("spec.rules[{index}]");
-    let mut out = ParsedRule { name: spec.name.clone().filter(|n| !n.is_empty()), ..ParsedRule::default() };
+    let name = spec.name.filter(|name| !name.is_empty()).map(ToOwned::to_owned);
+    let mut out = ParsedRule { name, ..ParsedRule::default() };
+    out.rule.without_backend = without_backend(route.kind);
     let mut refuse = |out: &mut ParsedRule, reason: &'static str, fault: Fault| {
         let fault = fault.within(&at);
         out.refused.get_or_insert((reason, format!("{}: {}", fault.field, fault.message)));
         problems.error(route, fault.field, fault.message, fault.remedy);
     };
 
-    let everything = [HttpRouteMatch::default()];
-    let specs = if spec.matches.is_empty() { &everything[..] } else { &spec.matches };
-    for (match_index, matching) in specs.iter().enumerate() {
-        match matches::translate(matching) {
+    for (match_index, matching) in spec.matches.into_iter().enumerate() {
+        match matching {
             Ok(matching) => out.matches.push((match_index, matching)),
             // A match that cannot be read matches nothing: guessing what was meant could close other routes.
             Err(fault) => {
@@ -74,7 +88,7 @@ pub(crate) fn parse(
     let prefix_only = out.matches.iter().all(|(_, m)| m.path_prefix.is_some());
 
     let mut unresolved = Vec::new();
-    match filters::parse(reader, route, &spec.filters, prefix_only) {
+    match filters::parse(reader, route, spec.filters, prefix_only) {
         Ok(mut filters) => {
             unresolved.append(&mut filters.unresolved);
             if filters.redirect.is_some() && !spec.backend_refs.is_empty() {
@@ -127,10 +141,10 @@ pub(crate) fn parse(
             Err(error) => refuse(&mut out, error.reason, error.fault.within(&field)),
         }
     }
-    if let Err(fault) = timeouts(spec, &mut out.rule) {
+    if let Err(fault) = timeouts(spec.timeouts, &mut out.rule) {
         refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
     }
-    if let Some(retry) = &spec.retry {
+    if let Some(retry) = spec.retry {
         match Retry::from_rule(retry) {
             Ok(retry) => out.rule.retry = Some(retry),
             Err(fault) => refuse(&mut out, reason::UNSUPPORTED_VALUE, fault.within(".retry")),
@@ -155,8 +169,17 @@ pub(crate) fn parse(
     out
 }
 
-fn timeouts(spec: &HttpRouteRule, rule: &mut Rule) -> Result<(), Fault> {
-    let Some(timeouts) = &spec.timeouts else { return Ok(()) };
+/// What answers where there is no valid backend: 500, and for gRPC what its clients read as `UNAVAILABLE`
+/// (`GRPCRouteRule.backendRefs`).
+const fn without_backend(kind: Kind) -> u16 {
+    match kind {
+        Kind::GrpcRoute => 503,
+        _ => 500,
+    }
+}
+
+fn timeouts(timeouts: Option<&HttpRouteTimeouts>, rule: &mut Rule) -> Result<(), Fault> {
+    let Some(timeouts) = timeouts else { return Ok(()) };
     let parse = |text: Option<&String>, field: &str| -> Result<Option<Duration>, Fault> {
         text.map(|t| duration::parse(t))
             .transpose()
@@ -184,11 +207,10 @@ impl ParsedRule {
     }
 
     /// The name of the Envoy routes of one match: it appears in access logs and names the rule.
-    pub(crate) fn envoy_name(&self, route: &NamespacedName, rule: usize, matching: usize) -> String {
-        match &self.name {
-            Some(name) => format!("httproute/{route}/{name}/{matching}"),
-            None => format!("httproute/{route}/{rule}/{matching}"),
-        }
+    pub(crate) fn envoy_name(&self, route: &ObjectKey, rule: usize, matching: usize) -> String {
+        let kind = route.kind.as_str().to_ascii_lowercase();
+        let rule = self.name.clone().unwrap_or_else(|| rule.to_string());
+        format!("{kind}/{}/{rule}/{matching}", route.namespaced_name())
     }
 
     /// Completes the rule with policies, the most specific first. What the rule says itself wins over all of them.

@@ -130,12 +130,15 @@ fn message(gateway: &NamespacedName, rejection: &Rejection) -> String {
 fn was_programmed(gateway: &Gateway, model: &GatewayModel, envoy: &str) -> bool {
     let Some(status) = &gateway.status else { return false };
     let generation = gateway.metadata.generation;
-    let mut listeners =
-        model.listeners.iter().filter(|l| l.serving && listener::name(l.port) == envoy).peekable();
+    let mut listeners = model.serving().filter(|l| listener::name(l.socket()) == envoy).peekable();
     listeners.peek().is_some()
         && generation.is_some()
         && listeners.all(|l| {
-            let conditions = status.listeners.iter().filter(|s| s.name == l.name).flat_map(|s| &s.conditions);
+            let conditions = status
+                .listeners
+                .iter()
+                .filter(|s| l.id.set.is_none() && s.name == l.id.name)
+                .flat_map(|s| &s.conditions);
             conditions.into_iter().any(|c| {
                 c.type_ == condition_type::PROGRAMMED && c.is_true() && c.observed_generation == generation
             })

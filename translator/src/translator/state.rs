@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use postern_api::gateway_api::GatewayStatus;
 
+use crate::envoy::listener;
 use crate::envoy::scope::{Host, ScopeId};
 use crate::gateway::programmed::{self, Obstacle, Proxies};
-use crate::gateway::{GatewayModel, Protocol};
+use crate::gateway::{GatewayModel, ListenerId, ListenerPlan, Protocol};
 use crate::hostname::Hostname;
-use crate::object::{Kind, NamespacedName, ObjectKey};
+use crate::infrastructure::Port;
+use crate::object::{NamespacedName, ObjectKey};
 use crate::observation::Observation;
 use crate::resource::{Resource, ResourceType};
-use crate::route::{GatewayShare, HostRoute, HostShare};
+use crate::route::{GatewayShare, HostRoute, HostShare, StreamShare};
 
 /// One Gateway.
 #[derive(Debug, Default)]
@@ -23,8 +25,11 @@ pub(super) struct GatewayState {
     pub(super) base_status: GatewayStatus,
     pub(super) obstacle: Option<Obstacle>,
     pub(super) resources: BTreeMap<(ResourceType, String), Arc<Resource>>,
+    pub(super) plan: ListenerPlan,
     pub(super) scopes: BTreeMap<ScopeId, Vec<Arc<HostShare>>>,
-    attached: BTreeMap<String, u32>,
+    /// What routes of connections add to the listeners of a port.
+    streams: BTreeMap<Port, Vec<Arc<StreamShare>>>,
+    attached: BTreeMap<ListenerId, u32>,
 }
 
 impl GatewayState {
@@ -51,14 +56,15 @@ impl GatewayState {
         let proxies = observation.map(|observation| Proxies { observation, version: &version });
         programmed::complete(&mut status, model, self.obstacle.as_ref(), proxies.as_ref());
         for listener in &mut status.listeners {
-            listener.attached_routes = self.attached.get(&listener.name).copied().unwrap_or_default();
+            let id = ListenerId { set: None, name: listener.name.clone() };
+            listener.attached_routes = self.attached.get(&id).copied().unwrap_or_default();
         }
         status
     }
 
-    /// Replaces what one route adds; returns the scopes that have to be built again. Parts of `new` that equal the
-    /// old ones become the old ones.
-    pub(super) fn replace(&mut self, old: &GatewayShare, new: &mut GatewayShare) -> BTreeSet<ScopeId> {
+    /// Replaces what one route adds; returns what has to be built again. Parts of `new` that equal the old ones become the
+    /// old ones.
+    pub(super) fn replace(&mut self, old: &GatewayShare, new: &mut GatewayShare) -> Touched {
         for listener in old.listeners.iter().filter(|l| !new.listeners.contains(l)) {
             if let Some(count) = self.attached.get_mut(listener) {
                 *count -= 1;
@@ -93,20 +99,48 @@ impl GatewayState {
                 }
             }
         }
+        Touched { scopes: touched, ports: self.replace_streams(old, new) }
+    }
+
+    fn replace_streams(&mut self, old: &GatewayShare, new: &mut GatewayShare) -> BTreeSet<Port> {
+        let mut touched = BTreeSet::new();
+        for share in &mut new.streams {
+            if let Some(same) = old.streams.iter().find(|other| *other == share) {
+                *share = Arc::clone(same);
+            } else {
+                touched.insert(share.port);
+                self.streams.entry(share.port).or_default().push(Arc::clone(share));
+            }
+        }
+        let kept = |share: &Arc<StreamShare>| new.streams.iter().any(|other| Arc::ptr_eq(other, share));
+        for share in old.streams.iter().filter(|share| !kept(share)) {
+            touched.insert(share.port);
+            if let Some(shares) = self.streams.get_mut(&share.port) {
+                shares.retain(|other| !Arc::ptr_eq(other, share));
+                if shares.is_empty() {
+                    self.streams.remove(&share.port);
+                }
+            }
+        }
         touched
+    }
+
+    /// The Envoy listener of a port; `None` if nothing is served there.
+    pub(super) fn listener(&self, port: Port) -> Option<Arc<Resource>> {
+        listener::listener(port, &self.plan)
     }
 
     /// The routes that have a part in a scope.
     pub(super) fn routes_of(&self, id: &ScopeId) -> BTreeSet<ObjectKey> {
         let routes = self.scopes.get(id).into_iter().flatten().flat_map(|share| &share.routes);
-        routes.map(|route| route.order.age.key(Kind::HttpRoute)).collect()
+        routes.map(|route| route.order.object()).collect()
     }
 
     /// The hosts of a scope: those that routes gave it, and the hostnames of listeners, which answer 404 themselves
     /// instead of leaving their requests to a less specific listener. `None` if there is nothing to serve.
     pub(super) fn scope<'a>(&'a self, id: &ScopeId, model: &'a GatewayModel) -> Option<Vec<Host<'a>>> {
-        let protocol = *model.ports().get(&id.port())?;
-        let own = model.listeners.iter().filter(|l| l.serving && l.port == id.port()).map(|l| &l.hostname);
+        let protocol = model.http(id.port())?;
+        let own = model.serving().filter(|l| l.socket() == Port::tcp(id.port())).map(|l| &l.hostname);
         let own = own.filter(|h| ScopeId::of(id.port(), h) == *id);
         let mut hosts: BTreeMap<&Hostname, Vec<&HostRoute>> = own.map(|h| (h, Vec::new())).collect();
         for share in self.scopes.get(id).into_iter().flatten() {
@@ -126,6 +160,12 @@ impl GatewayState {
             .collect();
         (!hosts.is_empty()).then_some(hosts)
     }
+}
+
+/// What has to be built again.
+pub(super) struct Touched {
+    pub(super) scopes: BTreeSet<ScopeId>,
+    pub(super) ports: BTreeSet<Port>,
 }
 
 /// One cluster, shared by all Gateways that use it.

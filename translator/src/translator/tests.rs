@@ -1,5 +1,7 @@
 use super::*;
 use crate::dependency::PANICS;
+use postern_api::gateway_api::HttpRoute;
+
 use crate::object::{Object, Stored};
 use crate::observation::ProxyReport;
 use crate::status::ROUTE_PROGRAMMED;

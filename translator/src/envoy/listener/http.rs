@@ -1,0 +1,146 @@
+//! The filters of a connection that carries requests: its mark and the HTTP connection manager.
+
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::{
+    HeaderMutation as HeaderMutationRule, header_mutation::Action as MutationAction,
+};
+use envoy_types::pb::envoy::config::core::v3::{
+    Http1ProtocolOptions, Http2ProtocolOptions, SubstitutionFormatString, substitution_format_string,
+};
+use envoy_types::pb::envoy::config::listener::v3::Filter;
+use envoy_types::pb::envoy::extensions::filters::common::set_filter_state::v3::{
+    FilterStateValue, filter_state_value,
+};
+use envoy_types::pb::envoy::extensions::filters::http::cors::v3::Cors;
+use envoy_types::pb::envoy::extensions::filters::http::lua::v3::Lua;
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, ScopedRds, ScopedRoutes, http_connection_manager, http_filter,
+    scoped_routes::{
+        self, ScopeKeyBuilder,
+        scope_key_builder::{
+            FragmentBuilder,
+            fragment_builder::{self, HeaderValueExtractor, header_value_extractor},
+        },
+    },
+};
+use envoy_types::pb::envoy::extensions::filters::network::set_filter_state::v3::Config as SetFilterState;
+use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3::HeaderMutation;
+use prost::{Message, Name};
+
+use super::network_filter;
+use crate::envoy::scope::{self, FALLBACK_FILTER, OWNER_KEY, SCOPE_HEADER};
+use crate::envoy::{
+    HeaderAppendAction, HeaderValue, HeaderValueOption, ads, any, bool_value, extension, inline_string,
+    u32_value,
+};
+
+/// Envoy's guide for edge proxies, HTTP/2: streams of a connection, and the flow-control windows of a stream and of a
+/// connection.
+const HTTP2_STREAMS: u32 = 100;
+const HTTP2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Marks connections with the owner of the server name they were made for, so that routes can tell a request that belongs
+/// to another listener (GEP-3567).
+pub(super) fn set_owner(owner: &str) -> Filter {
+    network_filter(
+        "envoy.filters.network.set_filter_state",
+        SetFilterState {
+            on_new_connection: vec![FilterStateValue {
+                key: Some(filter_state_value::Key::ObjectKey(OWNER_KEY.to_owned())),
+                factory_key: "envoy.string".to_owned(),
+                value: Some(filter_state_value::Value::FormatString(SubstitutionFormatString {
+                    format: Some(substitution_format_string::Format::TextFormatSource(inline_string(owner))),
+                    ..SubstitutionFormatString::default()
+                })),
+                ..FilterStateValue::default()
+            }],
+            ..SetFilterState::default()
+        },
+    )
+}
+
+fn http_filter<M: Message + Name>(name: &str, config: M) -> HttpFilter {
+    HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(any(config))),
+        ..HttpFilter::default()
+    }
+}
+
+/// The HTTP connection manager of a port.
+pub(super) fn connection_manager(port: u16, stat_prefix: &str) -> Filter {
+    let fallback = Lua {
+        default_source_code: Some(inline_string(scope::FALLBACK_LUA)),
+        // The script clears the cache itself, when it has changed the scope.
+        clear_route_cache: bool_value(false),
+        ..Lua::default()
+    };
+    let manager = HttpConnectionManager {
+        stat_prefix: format!("{stat_prefix}.{port}"),
+        route_specifier: Some(http_connection_manager::RouteSpecifier::ScopedRoutes(scoped_routes())),
+        early_header_mutation_extensions: vec![extension(
+            "envoy.http.early_header_mutation.header_mutation",
+            HeaderMutation { mutations: vec![set_scope(port)] },
+        )],
+        http_filters: vec![
+            http_filter(FALLBACK_FILTER, fallback),
+            http_filter(scope::CORS_FILTER, Cors::default()),
+            http_filter("envoy.filters.http.router", Router::default()),
+        ],
+        http_protocol_options: Some(Http1ProtocolOptions::default()),
+        http2_protocol_options: Some(Http2ProtocolOptions {
+            max_concurrent_streams: u32_value(HTTP2_STREAMS),
+            initial_stream_window_size: u32_value(HTTP2_STREAM_WINDOW_BYTES),
+            initial_connection_window_size: u32_value(HTTP2_CONNECTION_WINDOW_BYTES),
+            ..Http2ProtocolOptions::default()
+        }),
+        upgrade_configs: vec![http_connection_manager::UpgradeConfig {
+            upgrade_type: "websocket".to_owned(),
+            ..http_connection_manager::UpgradeConfig::default()
+        }],
+        server_header_transformation: http_connection_manager::ServerHeaderTransformation::PassThrough.into(),
+        use_remote_address: bool_value(true),
+        normalize_path: bool_value(true),
+        merge_slashes: true,
+        path_with_escaped_slashes_action:
+            http_connection_manager::PathWithEscapedSlashesAction::UnescapeAndRedirect.into(),
+        ..HttpConnectionManager::default()
+    };
+    network_filter("envoy.filters.network.http_connection_manager", manager)
+}
+
+/// Writes `<port>:<authority>` into the private header from which the scope key is cut. It overwrites whatever
+/// the client sent under that name.
+fn set_scope(port: u16) -> HeaderMutationRule {
+    HeaderMutationRule {
+        action: Some(MutationAction::Append(HeaderValueOption {
+            header: Some(HeaderValue {
+                key: SCOPE_HEADER.to_owned(),
+                value: format!("{port}:%REQ(:authority)%"),
+                ..HeaderValue::default()
+            }),
+            append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+            ..HeaderValueOption::default()
+        })),
+    }
+}
+
+fn scoped_routes() -> ScopedRoutes {
+    let fragment = |index| FragmentBuilder {
+        r#type: Some(fragment_builder::Type::HeaderValueExtractor(HeaderValueExtractor {
+            name: SCOPE_HEADER.to_owned(),
+            element_separator: ":".to_owned(),
+            extract_type: Some(header_value_extractor::ExtractType::Index(index)),
+        })),
+    };
+    ScopedRoutes {
+        name: "postern".to_owned(),
+        scope_key_builder: Some(ScopeKeyBuilder { fragments: vec![fragment(0), fragment(1)] }),
+        rds_config_source: Some(ads()),
+        config_specifier: Some(scoped_routes::ConfigSpecifier::ScopedRds(ScopedRds {
+            scoped_rds_config_source: Some(ads()),
+            ..ScopedRds::default()
+        })),
+    }
+}
