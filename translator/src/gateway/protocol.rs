@@ -3,6 +3,7 @@
 use crate::infrastructure::PortProtocol;
 use crate::object::Kind;
 
+#[allow(dead_code, reason = "routes of connections come next")]
 /// What a listener speaks to its clients (`Listener.protocol`, and `tls.mode` where it matters).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Protocol {

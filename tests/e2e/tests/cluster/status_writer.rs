@@ -70,6 +70,15 @@ impl Rig {
 
     /// Waits until the watch has told everything that happened before, which its order proves: a route that is created
     /// now has its status last.
+    /// Waits until exactly `wanted` writes have been counted.
+    async fn has_counted(&self, kind: &str, result: &str, wanted: usize) {
+        eventually("count", || async {
+            let count = self.count(kind, result);
+            (count == wanted).then_some(()).ok_or_else(|| format!("{count} {kind} {result}, not {wanted}"))
+        })
+        .await;
+    }
+
     async fn caught_up(&self, space: &Namespace<'_>, marker: &str) {
         create_route(space, marker).await;
         self.route(marker, route_status("web", 1, "marker"));
@@ -394,6 +403,8 @@ async fn the_lead_passes_from_one_writer_to_the_other() {
         rig.route("a", route_status("web", 1, "two"));
     }
     parents(&space, "a", |parents| messages(parents) == [(OURS, "two")]).await;
+    // The API server shows a write before its answer is back at the writer.
+    second.has_counted("HTTPRoute", "written", 2).await;
     // Back again, with a change in between that nobody wrote.
     second.leader.send_replace(false);
     for rig in [&first, &second] {
@@ -401,10 +412,8 @@ async fn the_lead_passes_from_one_writer_to_the_other() {
     }
     first.leader.send_replace(true);
     parents(&space, "a", |parents| messages(parents) == [(OURS, "three")]).await;
-    assert_eq!(
-        (first.count("HTTPRoute", "written"), second.count("HTTPRoute", "written")),
-        (by_first + 1, 2)
-    );
+    first.has_counted("HTTPRoute", "written", by_first + 1).await;
+    assert_eq!(second.count("HTTPRoute", "written"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
