@@ -46,6 +46,14 @@ impl ClusterId {
     pub(crate) fn name(&self) -> String {
         self.to_string()
     }
+
+    /// The `:authority` of requests that Envoy itself makes; the name of the cluster, which Envoy would take, is none.
+    pub(crate) fn authority(&self) -> String {
+        match &self.backend {
+            BackendObject::Service(name, port) => format!("{}.{}.svc:{port}", name.name, name.namespace),
+            BackendObject::Static(name) => format!("{}.{}", name.name, name.namespace),
+        }
+    }
 }
 
 impl fmt::Display for ClusterId {

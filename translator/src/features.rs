@@ -28,7 +28,7 @@ pub const FEATURES: [Feature; 54] = [
     yes("GatewayHTTPListenerIsolation"),
     yes("GatewayHTTPSListenerDetectMisdirectedRequests"),
     yes("GatewayInfrastructure"),
-    no("GatewayListenerFilters"),
+    yes("GatewayListenerFilters"),
     yes("GatewayPort8080"),
     yes("GatewayRouteHostnameIntersectionPrecedence"),
     yes("GatewayStaticAddresses"),

@@ -4,6 +4,7 @@ mod addresses;
 mod certificates;
 pub(crate) mod class;
 mod conflicts;
+mod filters;
 pub(crate) mod programmed;
 mod protection;
 mod validate;
@@ -21,7 +22,9 @@ use postern_api::gateway_api::{
 use self::programmed::Obstacle;
 pub(crate) use self::protocol::Protocol;
 use crate::Options;
+use crate::backend::ClusterId;
 use crate::dependency::Reader;
+use crate::external_auth::ExternalAuth;
 use crate::hostname::Hostname;
 use crate::infrastructure::{self, Port, ProxyParameters};
 use crate::object::{Kind, NamespacedName, ObjectKey};
@@ -68,6 +71,8 @@ pub(crate) struct Listener {
     pub(crate) hostname: Hostname,
     pub(crate) kinds: BTreeSet<Kind>,
     pub(crate) namespaces: Namespaces,
+    /// Whom every request has to pass before its route is chosen (GEP-5224), in order.
+    pub(crate) filters: Vec<ExternalAuth>,
     /// False if the listener has a condition that keeps Envoy from serving it.
     pub(crate) serving: bool,
 }
@@ -124,6 +129,8 @@ pub(crate) struct GatewayOutput {
     /// What the Envoy listeners are built of, beside routes.
     pub(crate) plan: ListenerPlan,
     pub(crate) secrets: Vec<Arc<Resource>>,
+    /// The clusters that the listeners themselves need.
+    pub(crate) clusters: BTreeSet<ClusterId>,
     /// Without the counts of routes and without `Programmed` of the Gateway.
     pub(crate) status: GatewayStatus,
     /// What keeps the Gateway from being programmed, besides its listeners.
@@ -235,6 +242,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
     let used: BTreeSet<&String> = serving.iter().flat_map(|it| &it.tls.certificates).collect();
     let secrets =
         secrets.into_iter().filter(|(name, _)| used.contains(name)).map(|(_, secret)| secret).collect();
+    let clusters = model.serving().flat_map(|l| &l.filters).map(|auth| auth.cluster.clone()).collect();
     let parameters = parameters.err().map(|message| (reason::INVALID_PARAMETERS, message));
     let accepted = accepted(&statuses, parameters.or(addresses.refused), generation);
     let status = GatewayStatus {
@@ -248,6 +256,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         model,
         plan: ListenerPlan { addresses: addresses.bind, serving },
         secrets,
+        clusters,
         status,
         obstacle: addresses.obstacle,
         problems,

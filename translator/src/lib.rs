@@ -22,6 +22,7 @@ mod dependency;
 pub mod descriptor;
 mod envoy;
 mod extension;
+mod external_auth;
 pub mod features;
 mod gateway;
 mod grants;

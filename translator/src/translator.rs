@@ -454,8 +454,15 @@ impl Translator {
             self.dirty_listeners.extend(ports.map(|port| (name.clone(), port)));
             state.plan = output.plan;
         }
+        let clusters = std::mem::replace(&mut state.clusters, output.clusters.clone());
         for at in gone {
             self.remove_resource(name, at);
+        }
+        for id in output.clusters.difference(&clusters) {
+            self.add_cluster_user(name, id);
+        }
+        for id in clusters.difference(&output.clusters) {
+            self.remove_cluster_user(name, id);
         }
         for resource in output.secrets {
             self.set_resource(name, resource);

@@ -8,8 +8,12 @@ mod backends;
 mod cors;
 #[path = "traffic/extensions.rs"]
 mod extensions;
+#[path = "traffic/external_auth.rs"]
+mod external_auth;
 #[path = "traffic/gateways.rs"]
 mod gateways;
+#[path = "traffic/grpc.rs"]
+mod grpc;
 #[path = "traffic/headers.rs"]
 mod headers;
 #[path = "traffic/hostnames.rs"]

@@ -36,6 +36,25 @@ pub(crate) fn backend<F>(
     route: &ObjectKey,
     reference: &BackendRef<F>,
 ) -> Result<ClusterId, Unresolved> {
+    speaking(reader, route, reference, route.kind == Kind::GrpcRoute)
+}
+
+/// Resolves a reference of `object` to a backend that speaks gRPC.
+pub(crate) fn grpc_backend<F>(
+    reader: &Reader<'_>,
+    object: &ObjectKey,
+    reference: &BackendRef<F>,
+) -> Result<ClusterId, Unresolved> {
+    speaking(reader, object, reference, true)
+}
+
+/// gRPC needs HTTP/2, whatever the backend says or does not say.
+fn speaking<F>(
+    reader: &Reader<'_>,
+    route: &ObjectKey,
+    reference: &BackendRef<F>,
+    grpc: bool,
+) -> Result<ClusterId, Unresolved> {
     let group = reference.group.as_deref().unwrap_or_default();
     let kind = reference.kind.as_deref().unwrap_or(Kind::Service.as_str());
     let namespace = reference.namespace.as_deref().unwrap_or(&route.namespace);
@@ -66,12 +85,12 @@ pub(crate) fn backend<F>(
         ));
     }
     match known {
-        Kind::Backend => backend_object(reader, name),
-        _ => service(reader, name, reference.port, route.kind),
+        Kind::Backend => backend_object(reader, name, grpc),
+        _ => service(reader, name, reference.port, grpc),
     }
 }
 
-fn backend_object(reader: &Reader<'_>, name: NamespacedName) -> Result<ClusterId, Unresolved> {
+fn backend_object(reader: &Reader<'_>, name: NamespacedName, grpc: bool) -> Result<ClusterId, Unresolved> {
     let Some(object) = reader.get::<Backend>(&name.namespace, &name.name) else {
         return Err(unresolved(
             reason::BACKEND_NOT_FOUND,
@@ -81,7 +100,10 @@ fn backend_object(reader: &Reader<'_>, name: NamespacedName) -> Result<ClusterId
         ));
     };
     match static_backend::parse(object) {
-        Ok(parsed) => Ok(ClusterId { backend: BackendObject::Static(name), upstream: parsed.upstream }),
+        Ok(parsed) => {
+            let upstream = if grpc { Upstream::Http2 } else { parsed.upstream };
+            Ok(ClusterId { backend: BackendObject::Static(name), upstream })
+        }
         Err(fault) => Err(unresolved(
             reason::BACKEND_NOT_FOUND,
             ".name",
@@ -95,7 +117,7 @@ fn service(
     reader: &Reader<'_>,
     name: NamespacedName,
     port: Option<u16>,
-    route: Kind,
+    grpc: bool,
 ) -> Result<ClusterId, Unresolved> {
     let Some(port) = port.filter(|p| *p != 0) else {
         return Err(unresolved(
@@ -144,8 +166,7 @@ fn service(
     };
     let upstream = match found.app_protocol.as_deref() {
         Some("kubernetes.io/h2c" | "grpc" | "http2") => Upstream::Http2,
-        // gRPC needs HTTP/2, whatever the Service says or does not say.
-        None | Some("http") if route == Kind::GrpcRoute => Upstream::Http2,
+        None | Some("http") if grpc => Upstream::Http2,
         Some("https" | "kubernetes.io/wss") => Upstream::Http1OverTls,
         Some(unknown) if unknown.starts_with("kubernetes.io/") && unknown != "kubernetes.io/ws" => {
             return Err(unresolved(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use postern_api::gateway_api::{AllowedRoutes, Listener as ListenerSpec, RouteGroupKind, reason};
 
 use super::{
-    Draft, Listener, ListenerConditions, ListenerId, ListenerTls, Namespaces, Protocol, certificates,
+    Draft, Listener, ListenerConditions, ListenerId, ListenerTls, Namespaces, Protocol, certificates, filters,
 };
 use crate::Options;
 use crate::dependency::Reader;
@@ -82,17 +82,8 @@ pub(crate) fn listener(
             return refuse(reason::UNSUPPORTED_VALUE, error.to_string());
         }
     };
-    if spec.filters.is_some() {
-        let message = "filters of listeners are not supported by this version".to_owned();
-        problems.error(
-            gateway,
-            format!("{field}.filters"),
-            &message,
-            "remove them; until then the listener is not served",
-        );
-        return refuse(reason::UNSUPPORTED_VALUE, message);
-    }
     let mut conditions = ListenerConditions::default();
+    let filters = filters::resolve(reader, gateway, field, spec, protocol, &mut conditions, problems);
     let allowed = spec.allowed_routes.as_ref();
     let (kinds, supported_kinds) = route_kinds(gateway, field, protocol, allowed, &mut conditions, problems);
     let mut certificates = Vec::new();
@@ -115,6 +106,7 @@ pub(crate) fn listener(
         hostname,
         kinds,
         namespaces: namespaces(gateway, field, allowed, problems),
+        filters,
         serving: true,
     };
     Judged {

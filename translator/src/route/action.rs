@@ -17,7 +17,9 @@ use super::redirect::redirect;
 use super::retry::{self, Retry};
 use crate::backend::ClusterId;
 use crate::envoy::scope::CORS_FILTER;
+use crate::envoy::slot;
 use crate::envoy::{any, duration, per_million, regex_matcher, u32_value};
+use crate::external_auth;
 use crate::gateway::Protocol;
 
 /// The cluster of shares that have no valid backend. It is never defined, so Envoy answers 500 for them.
@@ -327,6 +329,10 @@ fn finish(rule: &Rule, matching: &Match, action: route::Action, name: &str) -> R
     if let Some(headers) = &rule.filters.response_headers {
         route.response_headers_to_add = headers.mutations();
         route.response_headers_to_remove = headers.removals();
+    }
+    if let Some(auth) = &rule.filters.external_auth {
+        let filter = slot::filled(external_auth::FILTER, auth.envoy(false));
+        route.typed_per_filter_config.insert(slot::EXTERNAL_AUTH.to_owned(), filter);
     }
     if let Some(cors) = &rule.cors {
         route.typed_per_filter_config.insert(CORS_FILTER.to_owned(), any(cors.envoy()));

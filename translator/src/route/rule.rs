@@ -131,6 +131,14 @@ pub(super) fn parse(
                 );
                 refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
             }
+            Ok(filters) if filters.external_auth.is_some() || filters.closed => {
+                let fault = Fault::new(
+                    format!("{field}.filters"),
+                    "a request is authorized before its backend is chosen",
+                    "use the ExternalAuth filter in the rule",
+                );
+                refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
+            }
             Ok(mut filters) => {
                 unresolved.append(&mut filters.unresolved);
                 if reference.weight() > 0 {
@@ -158,7 +166,7 @@ pub(super) fn parse(
         );
         refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
     }
-    out.rule.refused = out.refused.is_some();
+    out.rule.refused = out.refused.is_some() || out.rule.filters.closed;
     out.refused = out.refused.or(readable_matches_only_refused);
 
     for (field, fault) in unresolved {
@@ -252,6 +260,7 @@ impl CompleteRule {
         let places = self.rule.shares.iter().map(|share| share.filters.as_ref()).chain([&self.rule.filters]);
         let mirrors = places.flat_map(|f: &Filters| f.mirrors.iter().map(|m| m.cluster.clone()));
         let shares = self.rule.shares.iter().filter_map(|share| share.cluster.clone());
-        shares.chain(mirrors).collect()
+        let auth = self.rule.filters.external_auth.iter().map(|auth| auth.cluster.clone());
+        shares.chain(mirrors).chain(auth).collect()
     }
 }

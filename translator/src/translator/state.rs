@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use postern_api::gateway_api::GatewayStatus;
 
+use crate::backend::ClusterId;
 use crate::envoy::listener;
 use crate::envoy::scope::{Host, ScopeId};
 use crate::gateway::programmed::{self, Obstacle, Proxies};
@@ -26,6 +27,8 @@ pub(super) struct GatewayState {
     pub(super) obstacle: Option<Obstacle>,
     pub(super) resources: BTreeMap<(ResourceType, String), Arc<Resource>>,
     pub(super) plan: ListenerPlan,
+    /// The clusters that the listeners themselves need.
+    pub(super) clusters: BTreeSet<ClusterId>,
     pub(super) scopes: BTreeMap<ScopeId, Vec<Arc<HostShare>>>,
     /// What routes of connections add to the listeners of a port.
     streams: BTreeMap<Port, Vec<Arc<StreamShare>>>,
@@ -154,6 +157,7 @@ impl GatewayState {
                 Some(Host {
                     hostname,
                     owner: (protocol == Protocol::Https).then(|| owner.owner_id()),
+                    filters: &owner.filters,
                     routes: routes.into_iter().map(|route| route.encoded.clone()).collect(),
                 })
             })

@@ -29,6 +29,7 @@ use prost::{Message, Name};
 
 use super::network_filter;
 use crate::envoy::scope::{self, FALLBACK_FILTER, OWNER_KEY, SCOPE_HEADER};
+use crate::envoy::slot;
 use crate::envoy::{
     HeaderAppendAction, HeaderValue, HeaderValueOption, ads, any, bool_value, extension, inline_string,
     u32_value,
@@ -85,7 +86,10 @@ pub(super) fn connection_manager(port: u16, stat_prefix: &str) -> Filter {
         )],
         http_filters: vec![
             http_filter(FALLBACK_FILTER, fallback),
+            http_filter(slot::BEFORE_ROUTING[0], slot::empty()),
+            http_filter(slot::BEFORE_ROUTING[1], slot::empty()),
             http_filter(scope::CORS_FILTER, Cors::default()),
+            http_filter(slot::EXTERNAL_AUTH, slot::empty()),
             http_filter("envoy.filters.http.router", Router::default()),
         ],
         http_protocol_options: Some(Http1ProtocolOptions::default()),
