@@ -169,7 +169,7 @@ fn one(
             let spec = filter.extension_ref.as_ref().ok_or_else(|| missing("extensionRef"))?;
             extension(reader, route, spec, at, out)?;
         }
-        other => {
+        HttpRouteFilterType::Unknown(other) => {
             return Err(unsupported(Fault::new(
                 format!("{at}.type"),
                 format!("filters of type {other} are not supported"),
