@@ -35,6 +35,7 @@ mod problem;
 mod resource;
 mod route;
 mod selector;
+mod session;
 mod status;
 mod store;
 mod translator;

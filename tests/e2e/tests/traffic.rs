@@ -34,3 +34,5 @@ mod references;
 mod resilience;
 #[path = "traffic/rewrites.rs"]
 mod rewrites;
+#[path = "traffic/sessions.rs"]
+mod sessions;

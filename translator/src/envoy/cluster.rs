@@ -8,8 +8,8 @@ use envoy_types::pb::envoy::config::cluster::v3::{
     CircuitBreakers, Cluster, circuit_breakers::Thresholds, cluster,
 };
 use envoy_types::pb::envoy::config::core::v3::{
-    DataSource, HealthStatus, Http1ProtocolOptions, Http2ProtocolOptions, Metadata, RoutingPriority,
-    data_source, transport_socket::ConfigType,
+    DataSource, HealthStatus, HealthStatusSet, Http1ProtocolOptions, Http2ProtocolOptions, Metadata,
+    RoutingPriority, data_source, transport_socket::ConfigType,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
@@ -111,6 +111,17 @@ fn base(id: &ClusterId) -> Cluster {
         // Endpoints that are shutting down are used only when the translator says so, never in a panic.
         common_lb_config: Some(cluster::CommonLbConfig {
             healthy_panic_threshold: Some(Percent { value: 0.0 }),
+            // Sessions stay with an endpoint that is shutting down, as long as it serves.
+            override_host_status: Some(HealthStatusSet {
+                statuses: [
+                    HealthStatus::Unknown,
+                    HealthStatus::Healthy,
+                    HealthStatus::Draining,
+                    HealthStatus::Degraded,
+                ]
+                .map(Into::into)
+                .to_vec(),
+            }),
             ..cluster::CommonLbConfig::default()
         }),
         ignore_health_on_host_removal: true,

@@ -18,6 +18,7 @@ use crate::dependency::Reader;
 use crate::object::{Kind, ObjectKey};
 use crate::policy::{self, CorsSetting, Policy};
 use crate::problem::{Fault, Problems};
+use crate::session::{self, Session};
 
 /// A rule as the API gives it, whatever the kind of the route.
 pub(super) struct RuleSpec<'a> {
@@ -87,6 +88,7 @@ pub(super) fn parse(
     let readable_matches_only_refused = out.refused.take();
     let prefix_only = out.matches.iter().all(|(_, m)| m.path_prefix.is_some());
 
+    let mut unheeded_fault = None;
     let mut unresolved = Vec::new();
     match filters::parse(reader, route, spec.filters, prefix_only) {
         Ok(mut filters) => {
@@ -141,9 +143,12 @@ pub(super) fn parse(
             }
             Ok(mut filters) => {
                 unresolved.append(&mut filters.unresolved);
-                if reference.weight() > 0 {
-                    let share = Share { weight: reference.weight(), cluster, filters: Arc::new(filters) };
+                let weight = reference.weight();
+                let share = Share { weight, cluster, filters: Arc::new(filters), session: None };
+                if weight > 0 {
                     out.rule.shares.push(share);
+                } else if spec.session_persistence.is_some() && share.cluster.is_some() {
+                    out.rule.retired.push(share);
                 }
             }
             Err(error) => refuse(&mut out, error.reason, error.fault.within(&field)),
@@ -158,17 +163,32 @@ pub(super) fn parse(
             Err(fault) => refuse(&mut out, reason::UNSUPPORTED_VALUE, fault.within(".retry")),
         }
     }
-    if spec.session_persistence.is_some() {
-        let fault = Fault::new(
-            ".sessionPersistence",
-            "session persistence is not supported by this version",
-            "remove it; until then the rule answers 500",
-        );
-        refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
+    if let Some(session) = spec.session_persistence {
+        let owner = out.envoy_name(route, index, 0);
+        match session::parse(session, &owner) {
+            Ok((Session::Header(_), _)) if out.rule.shares.len() + out.rule.retired.len() > 1 => {
+                let fault = Fault::new(
+                    ".sessionPersistence.type",
+                    "a header cannot keep a session with one of several backends",
+                    "use type Cookie, or one backend; until then the rule answers 500",
+                );
+                refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
+            }
+            Ok((session, unheeded)) => {
+                out.rule.session = Some(session);
+                unheeded_fault = unheeded;
+            }
+            Err(fault) => {
+                refuse(&mut out, reason::UNSUPPORTED_VALUE, fault.within(".sessionPersistence"));
+            }
+        }
     }
     out.rule.refused = out.refused.is_some() || out.rule.filters.closed;
     out.refused = out.refused.or(readable_matches_only_refused);
 
+    if let Some(fault) = unheeded_fault.map(|fault| fault.within(&format!("{at}.sessionPersistence"))) {
+        problems.warning(route, fault.field, fault.message, fault.remedy);
+    }
     for (field, fault) in unresolved {
         let field = format!("{at}{field}");
         out.unresolved.get_or_insert((fault.reason, fault.message.clone()));
@@ -259,7 +279,8 @@ impl CompleteRule {
         }
         let places = self.rule.shares.iter().map(|share| share.filters.as_ref()).chain([&self.rule.filters]);
         let mirrors = places.flat_map(|f: &Filters| f.mirrors.iter().map(|m| m.cluster.clone()));
-        let shares = self.rule.shares.iter().filter_map(|share| share.cluster.clone());
+        let shares = self.rule.shares.iter().chain(&self.rule.retired);
+        let shares = shares.filter_map(|share| share.cluster.clone());
         let auth = self.rule.filters.external_auth.iter().map(|auth| auth.cluster.clone());
         shares.chain(mirrors).chain(auth).collect()
     }
