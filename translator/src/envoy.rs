@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod listener;
 pub(crate) mod scope;
 pub(crate) mod slot;
+pub(crate) mod tls;
 
 use std::time::Duration;
 

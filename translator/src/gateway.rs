@@ -3,6 +3,7 @@
 mod addresses;
 mod certificates;
 pub(crate) mod class;
+pub(crate) mod client_certificate;
 mod conflicts;
 mod filters;
 pub(crate) mod programmed;
@@ -19,6 +20,7 @@ use postern_api::gateway_api::{
     Condition, Gateway, GatewayClass, GatewayStatus, ListenerStatus, condition_type, reason,
 };
 
+use self::client_certificate::ClientCertificate;
 use self::programmed::Obstacle;
 pub(crate) use self::protocol::Protocol;
 use crate::Options;
@@ -31,6 +33,7 @@ use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::problem::Problems;
 use crate::resource::Resource;
 use crate::status::condition;
+use crate::tls::authorities::BundleId;
 
 mod protocol;
 
@@ -95,6 +98,8 @@ pub(crate) struct GatewayModel {
     pub(crate) name: NamespacedName,
     /// Every listener with a supported protocol and a readable hostname, in order of the spec.
     pub(crate) listeners: Vec<Listener>,
+    /// What it shows to backends that speak TLS; `None` if nobody asked for that.
+    pub(crate) client_certificate: Option<ClientCertificate>,
 }
 
 impl GatewayModel {
@@ -131,6 +136,8 @@ pub(crate) struct GatewayOutput {
     pub(crate) secrets: Vec<Arc<Resource>>,
     /// The clusters that the listeners themselves need.
     pub(crate) clusters: BTreeSet<ClusterId>,
+    /// The certificates of authorities that listeners trust.
+    pub(crate) bundles: BTreeSet<BundleId>,
     /// Without the counts of routes and without `Programmed` of the Gateway.
     pub(crate) status: GatewayStatus,
     /// What keeps the Gateway from being programmed, besides its listeners.
@@ -208,6 +215,14 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         let judged = validate::listener(reader, &key, &field, spec, options, &mut secrets, &mut problems);
         drafts.push((field, judged));
     }
+    let (client_certificate, unresolved) =
+        client_certificate::resolve(reader, &key, gateway, &mut secrets, &mut problems);
+    if client_certificate.is_some() {
+        let drafts = drafts.iter_mut().filter_map(|(_, judged)| judged.draft.as_mut());
+        for auth in drafts.flat_map(|draft| &mut draft.listener.filters) {
+            auth.cluster = auth.cluster.shown_by(&name);
+        }
+    }
     conflicts::mark(&key, &mut drafts, &mut problems);
     for (protocol, why) in protection::missing(reader, &key, gateway, &mut problems) {
         for draft in drafts.iter_mut().filter_map(|(_, judged)| judged.draft.as_mut()) {
@@ -238,16 +253,21 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
             listeners.push(draft.listener);
         }
     }
-    let model = Arc::new(GatewayModel { name, listeners });
-    let used: BTreeSet<&String> = serving.iter().flat_map(|it| &it.tls.certificates).collect();
+    let used: BTreeSet<&String> = serving
+        .iter()
+        .flat_map(|it| &it.tls.certificates)
+        .chain(client_certificate.iter().filter_map(|it| it.secret.as_ref()))
+        .collect();
     let secrets =
         secrets.into_iter().filter(|(name, _)| used.contains(name)).map(|(_, secret)| secret).collect();
+    let model = Arc::new(GatewayModel { name, listeners, client_certificate });
     let clusters = model.serving().flat_map(|l| &l.filters).map(|auth| auth.cluster.clone()).collect();
     let parameters = parameters.err().map(|message| (reason::INVALID_PARAMETERS, message));
     let accepted = accepted(&statuses, parameters.or(addresses.refused), generation);
+    let resolved = resolved(&statuses, unresolved, generation);
     let status = GatewayStatus {
         addresses: addresses.assigned,
-        conditions: vec![accepted],
+        conditions: vec![accepted, resolved],
         listeners: statuses,
         ..GatewayStatus::default()
     };
@@ -257,6 +277,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         plan: ListenerPlan { addresses: addresses.bind, serving },
         secrets,
         clusters,
+        bundles: BTreeSet::new(),
         status,
         obstacle: addresses.obstacle,
         problems,
@@ -351,4 +372,25 @@ fn accepted(
         None => (true, reason::ACCEPTED, "the Gateway is accepted".to_owned()),
     };
     condition(condition_type::ACCEPTED, holds, reason, message, generation)
+}
+
+/// `ResolvedRefs` of the Gateway: its own references, and in sum those of its listeners.
+fn resolved(
+    listeners: &[ListenerStatus],
+    unresolved: Option<(&'static str, String)>,
+    generation: Option<i64>,
+) -> Condition {
+    let is_unresolved = |listener: &&ListenerStatus| {
+        listener.conditions.iter().any(|c| c.type_ == condition_type::RESOLVED_REFS && !c.is_true())
+    };
+    let names: Vec<&str> = listeners.iter().filter(is_unresolved).map(|l| l.name.as_str()).collect();
+    let (holds, reason, message) = match unresolved {
+        Some((reason, message)) => (false, reason, message),
+        None if !names.is_empty() => {
+            let message = format!("references do not resolve: listener {}", names.join(", "));
+            (false, reason::LISTENERS_NOT_RESOLVED, message)
+        }
+        None => (true, reason::RESOLVED_REFS, "all references resolve".to_owned()),
+    };
+    condition(condition_type::RESOLVED_REFS, holds, reason, message, generation)
 }

@@ -1,23 +1,21 @@
 //! The engine: which units of translation have to run again, in which order, and what came out differently.
 
+mod clusters;
 mod observe;
 mod rebuild;
-mod state;
+pub(crate) mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Service;
 use postern_api::gateway_api::{Gateway, GatewayClass};
-use postern_api::kgateway::Backend;
 
 use self::observe::Refusals;
-use self::state::{ClusterState, GatewayState};
+use self::state::{BundleState, ClusterState, GatewayState};
 use crate::Options;
-use crate::backend::{BackendObject, ClusterId, service, static_backend};
-use crate::dependency::{Dependencies, Dependency, Reader, References, Unit};
-use crate::envoy::cluster;
+use crate::backend::{ClusterId, tls_policy};
+use crate::dependency::{Dependencies, Dependency, Reader, References, Results, Unit};
 use crate::envoy::scope::ScopeId;
 use crate::gateway::{self, GatewayModel};
 use crate::infrastructure::{self, Infrastructure, Port};
@@ -29,6 +27,7 @@ use crate::resource::{Resource, ResourceChange, ResourceType};
 use crate::route::{self, GatewayShare, RouteOutput, RouteShares};
 use crate::status::Status;
 use crate::store::{Change, Store};
+use crate::tls::authorities::BundleId;
 use crate::{envoy, extension};
 
 /// What changed since the last [`Translator::translate`].
@@ -72,6 +71,7 @@ pub struct Translator {
     /// What each route added to its Gateways.
     routes: BTreeMap<ObjectKey, RouteShares>,
     clusters: BTreeMap<ClusterId, ClusterState>,
+    bundles: BTreeMap<BundleId, BundleState>,
     statuses: BTreeMap<ObjectKey, Status>,
     problems: BTreeMap<Unit, Problems>,
     observations: BTreeMap<NamespacedName, Observation>,
@@ -108,6 +108,7 @@ impl Translator {
             gateways: BTreeMap::new(),
             routes: BTreeMap::new(),
             clusters: BTreeMap::new(),
+            bundles: BTreeMap::new(),
             statuses: BTreeMap::new(),
             problems: BTreeMap::new(),
             observations: BTreeMap::new(),
@@ -143,12 +144,14 @@ impl Translator {
             }
             Kind::HttpRoute | Kind::GrpcRoute => self.dirty.insert(Unit::Route(key)),
             Kind::TrafficPolicy => self.dirty.insert(Unit::Policy(name)),
+            Kind::BackendTlsPolicy => self.dirty.insert(Unit::TlsPolicy(name)),
             // These are only ever read by others.
             Kind::Namespace
             | Kind::Service
             | Kind::Secret
             | Kind::ConfigMap
             | Kind::EndpointSlice
+            | Kind::ClusterTrustBundle
             | Kind::ReferenceGrant => false,
             _ => self.dirty.insert(Unit::Extension(key)),
         };
@@ -190,8 +193,10 @@ impl Translator {
             Unit::Route(key) => self.run_route(unit, key),
             Unit::Cluster(id) => self.run_cluster(unit, id),
             Unit::Endpoints(id) => self.run_endpoints(unit, id),
+            Unit::Bundle(id) => self.run_bundle(unit, id),
             Unit::Extension(key) => self.run_extension(unit, key),
             Unit::Policy(name) => self.run_policy(unit, name),
+            Unit::TlsPolicy(name) => self.run_tls_policy(unit, name),
         }
     }
 
@@ -244,6 +249,14 @@ impl Translator {
         }
     }
 
+    /// Takes in whether the cluster serves a kind at all. It does, unless this says otherwise: where objects come from files,
+    /// there is every kind.
+    pub fn set_served(&mut self, kind: Kind, served: bool) {
+        if let Some(dependency) = self.store.set_served(kind, served) {
+            self.touch(&dependency);
+        }
+    }
+
     /// What has to exist in the cluster for the proxies of a Gateway of ours.
     pub fn infrastructure(&self, gateway: &NamespacedName) -> Option<&Arc<Infrastructure>> {
         self.infrastructure.get(gateway)
@@ -286,7 +299,8 @@ impl Translator {
     /// Runs the pure part of a unit with the world as it is, and remembers what it read. A panic is a bug of ours:
     /// it costs the unit its new output and nothing else.
     fn run<T>(&mut self, unit: &Unit, body: impl FnOnce(&Reader<'_>, &Options) -> T) -> Option<T> {
-        let reader = Reader::new(&self.store, &self.models, &self.routes);
+        let results = Results { gateways: &self.models, routes: &self.routes, clusters: &self.clusters };
+        let reader = Reader::new(&self.store, results);
         let result = catch_unwind(AssertUnwindSafe(|| body(&reader, &self.options)));
         let (reads, references) = reader.into_reads();
         self.dependencies.record(unit, reads);
@@ -301,6 +315,11 @@ impl Translator {
                 None
             }
         }
+    }
+
+    /// What was asked about this has another answer now.
+    fn touch(&mut self, dependency: &Dependency) {
+        self.dirty.extend(self.dependencies.readers(dependency).cloned());
     }
 
     fn report_defect(&mut self, unit: &Unit) {
@@ -439,10 +458,11 @@ impl Translator {
             self.changed.resources.entry(name.clone()).or_default();
         }
         let listeners_changed = self.models.get(name) != Some(&output.model);
-        let wanted: BTreeSet<&String> = output.secrets.iter().map(|secret| &secret.name).collect();
+        let wanted: BTreeSet<String> = output.secrets.iter().map(|secret| secret.name.clone()).collect();
         let state = self.gateways.entry(name.clone()).or_default();
-        let secrets = state.resources.keys().filter(|at| at.0 == ResourceType::Secret);
-        let gone: Vec<_> = secrets.filter(|at| !wanted.contains(&at.1)).cloned().collect();
+        let secrets = std::mem::replace(&mut state.secrets, wanted);
+        let gone: Vec<String> = secrets.difference(&state.secrets).cloned().collect();
+        let bundles = std::mem::replace(&mut state.bundles, output.bundles.clone());
         if state.uid != output.uid {
             self.observations.remove(name);
         }
@@ -455,8 +475,8 @@ impl Translator {
             state.plan = output.plan;
         }
         let clusters = std::mem::replace(&mut state.clusters, output.clusters.clone());
-        for at in gone {
-            self.remove_resource(name, at);
+        for secret in gone {
+            self.remove_resource(name, (ResourceType::Secret, secret));
         }
         for id in output.clusters.difference(&clusters) {
             self.add_cluster_user(name, id);
@@ -466,6 +486,12 @@ impl Translator {
         }
         for resource in output.secrets {
             self.set_resource(name, resource);
+        }
+        for id in output.bundles.difference(&bundles) {
+            self.add_bundle_user(name, id);
+        }
+        for id in bundles.difference(&output.bundles) {
+            self.remove_bundle_user(name, id);
         }
         self.changed.attached.insert(name.clone());
         if listeners_changed {
@@ -491,16 +517,7 @@ impl Translator {
         self.changed.attached.insert(name.clone());
         self.changed.removed.insert(name.clone());
         self.changed.resources.remove(name);
-        let orphans: Vec<ClusterId> = self
-            .clusters
-            .iter_mut()
-            .filter_map(|(id, state)| {
-                (state.remove_gateway(name) && state.users.is_empty()).then(|| id.clone())
-            })
-            .collect();
-        for id in orphans {
-            self.drop_cluster(&id);
-        }
+        self.forget_user(name);
         // The routes run again and find no Gateway, but what they added is already gone with it.
         for (key, shares) in &mut self.routes {
             let before = shares.len();
@@ -567,83 +584,6 @@ impl Translator {
         }
     }
 
-    fn add_cluster_user(&mut self, gateway: &NamespacedName, id: &ClusterId) {
-        let state = self.clusters.entry(id.clone()).or_insert_with(|| {
-            self.dirty.insert(Unit::Cluster(id.clone()));
-            if matches!(id.backend, BackendObject::Service(..)) {
-                self.dirty.insert(Unit::Endpoints(id.clone()));
-            }
-            ClusterState::default()
-        });
-        if state.add_user(gateway) {
-            let resources: Vec<Arc<Resource>> = state.resources().cloned().collect();
-            for resource in resources {
-                self.set_resource(gateway, resource);
-            }
-        }
-    }
-
-    fn remove_cluster_user(&mut self, gateway: &NamespacedName, id: &ClusterId) {
-        let Some(state) = self.clusters.get_mut(id) else { return };
-        if !state.remove_user(gateway) {
-            return;
-        }
-        let unused = state.users.is_empty();
-        for resource_type in [ResourceType::Cluster, ResourceType::ClusterLoadAssignment] {
-            self.remove_resource(gateway, (resource_type, id.name()));
-        }
-        if unused {
-            self.drop_cluster(id);
-        }
-    }
-
-    fn drop_cluster(&mut self, id: &ClusterId) {
-        self.clusters.remove(id);
-        for unit in [Unit::Cluster(id.clone()), Unit::Endpoints(id.clone())] {
-            self.dirty.remove(&unit);
-            self.forget(&unit);
-        }
-    }
-
-    fn run_cluster(&mut self, unit: &Unit, id: &ClusterId) {
-        let resource = self.run(unit, |reader, options| match &id.backend {
-            BackendObject::Service(name, _) => reader
-                .get::<Service>(&name.namespace, &name.name)
-                .map(|_| cluster::service_cluster(id, &options.system_ca_file)),
-            BackendObject::Static(name) => {
-                let backend =
-                    static_backend::parse(reader.get::<Backend>(&name.namespace, &name.name)?).ok()?;
-                Some(cluster::static_cluster(id, &backend, &options.system_ca_file))
-            }
-        });
-        if let Some(Some(resource)) = resource {
-            self.publish_cluster(id, |state| state.cluster = Some(Arc::clone(&resource)), &resource);
-        }
-    }
-
-    fn run_endpoints(&mut self, unit: &Unit, id: &ClusterId) {
-        let BackendObject::Service(name, port) = &id.backend else { return };
-        let output = self.run(unit, |reader, _| service::endpoints(reader, id, name, *port));
-        if let Some((resource, problems)) = output {
-            self.set_problems(unit, problems);
-            self.publish_cluster(id, |state| state.endpoints = Some(Arc::clone(&resource)), &resource);
-        }
-    }
-
-    fn publish_cluster(
-        &mut self,
-        id: &ClusterId,
-        keep: impl FnOnce(&mut ClusterState),
-        resource: &Arc<Resource>,
-    ) {
-        let Some(state) = self.clusters.get_mut(id) else { return };
-        keep(state);
-        let users: Vec<NamespacedName> = state.users.iter().map(|(name, _)| name.clone()).collect();
-        for gateway in users {
-            self.set_resource(&gateway, Arc::clone(resource));
-        }
-    }
-
     fn run_extension(&mut self, unit: &Unit, key: &ObjectKey) {
         let output = self.run(unit, |reader, options| extension::translate(reader, key, options));
         if let Some((status, problems)) = output {
@@ -663,6 +603,18 @@ impl Translator {
                 self.forget(unit);
             }
             let key = ObjectKey::new(Kind::TrafficPolicy, &name.namespace, &name.name);
+            self.set_status(key, status.map(Status::Policy));
+        }
+    }
+
+    fn run_tls_policy(&mut self, unit: &Unit, name: &NamespacedName) {
+        let output = self.run(unit, |reader, options| tls_policy::status::translate(reader, name, options));
+        if let Some((status, problems)) = output {
+            self.set_problems(unit, problems);
+            let key = ObjectKey::new(Kind::BackendTlsPolicy, &name.namespace, &name.name);
+            if self.store.object(&key).is_none() {
+                self.forget(unit);
+            }
             self.set_status(key, status.map(Status::Policy));
         }
     }

@@ -32,6 +32,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {gatewayClassName: postern, infrastructure: {labels: {team: edge}, parametersRef: {group: gateway.kgateway.dev, kind: GatewayParameters, name: own}}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.x.org', allowedRoutes: {namespaces: {from: All}}}, {name: exact, port: 80, protocol: HTTP, hostname: a.x.org}]}",
             "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP}, {name: http2, port: 80, protocol: HTTP}, {name: alt, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}}]}",
             "spec: {gatewayClassName: postern, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: '*.x.org', tls: {certificateRefs: [{name: cert}]}}, {name: b, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: b}]}}]}",
+            "spec: {gatewayClassName: postern, tls: {backend: {clientCertificateRef: {name: cert}}}, listeners: [{name: http, port: 80, protocol: HTTP}]}",
         ],
     ),
     (
@@ -74,6 +75,52 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         ],
     ),
     (Kind::Service, "b", "s2", &["spec: {ports: [{port: 80}]}", "spec: {type: ExternalName}"]),
+    (
+        Kind::BackendTlsPolicy,
+        "a",
+        "tls1",
+        &[
+            "spec: {targetRefs: [{group: '', kind: Service, name: s1}], validation: {hostname: s1.org, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}",
+            "spec: {targetRefs: [{group: '', kind: Service, name: s1, sectionName: http}], validation: {hostname: s1.org, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}, {group: certificates.k8s.io, kind: ClusterTrustBundle, name: all}]}}",
+            "spec: {targetRefs: [{group: '', kind: Service, name: s1}], validation: {hostname: other.org, wellKnownCACertificates: System}, options: {postern.dev/minimum-tls-version: '1.3'}}",
+            "spec: {targetRefs: [{group: '', kind: Service, name: gone}], validation: {hostname: '', wellKnownCACertificates: System}}",
+        ],
+    ),
+    (
+        Kind::BackendTlsPolicy,
+        "a",
+        "tls2",
+        &[
+            "spec: {targetRefs: [{group: '', kind: Service, name: s1}], validation: {hostname: young.org, caCertificateRefs: [{group: certificates.k8s.io, kind: ClusterTrustBundle, name: all}]}}",
+            "spec: {targetRefs: [{group: '', kind: Service, name: s1, sectionName: nope}], validation: {hostname: young.org, wellKnownCACertificates: System}}",
+        ],
+    ),
+    (
+        Kind::BackendTlsPolicy,
+        "b",
+        "tls3",
+        &[
+            "spec: {targetRefs: [{group: gateway.kgateway.dev, kind: Backend, name: st}, {group: '', kind: Service, name: s2}], validation: {hostname: b.org, caCertificateRefs: [{group: '', kind: Secret, name: cert}, {group: certificates.k8s.io, kind: ClusterTrustBundle, name: all}]}}",
+            "spec: {targetRefs: [{group: gateway.kgateway.dev, kind: Backend, name: st}], validation: {hostname: b.org, wellKnownCACertificates: Own}}",
+        ],
+    ),
+    (
+        Kind::ConfigMap,
+        "a",
+        "ca",
+        &[
+            "data: {ca.crt: ${one}}",
+            "data: {ca.crt: ${two}}",
+            "data: {ca.crt: ''}",
+            "data: {ca.crt: ${one}, other: x}",
+        ],
+    ),
+    (
+        Kind::ClusterTrustBundle,
+        "",
+        "all",
+        &["spec: {trustBundle: ${two}}", "spec: {trustBundle: nothing}", "spec: {trustBundle: ${one}}"],
+    ),
     (
         Kind::EndpointSlice,
         "a",
@@ -197,12 +244,31 @@ fn certificate(variant: usize) -> &'static str {
     &all[variant % all.len()]
 }
 
+/// Puts the certificates of the authorities of the golden `backend-tls` in the place of their names.
+fn with_authorities(content: &str) -> String {
+    static DATA: std::sync::OnceLock<Vec<(String, String)>> = std::sync::OnceLock::new();
+    let all = DATA.get_or_init(|| {
+        let golden = objects::load(include_str!("golden/backend-tls/input.yaml"));
+        let maps = golden.into_iter().filter_map(|object| match object {
+            Object::ConfigMap(map) => {
+                Some((map.metadata.name.clone()?, map.data.as_ref()?.get("ca.crt")?.clone()))
+            }
+            _ => None,
+        });
+        maps.collect()
+    });
+    all.iter().fold(content.to_owned(), |content, (name, pem)| {
+        content.replace(&format!("${{{name}}}"), &format!("{pem:?}"))
+    })
+}
+
 fn object(slot: usize, variant: usize) -> Object {
     let (kind, namespace, name, variants) = SLOTS[slot];
     let content = match variants[variant % variants.len()] {
         CERTIFICATES => certificate(variant / variants.len()),
         content => content,
     };
+    let content = &with_authorities(content);
     let (metadata, body) =
         match content.strip_prefix("labels: ").map(|rest| rest.split_once("; ").unwrap_or((rest, ""))) {
             Some((labels, body)) => (format!(", labels: {labels}"), body),
@@ -237,6 +303,8 @@ fn object(slot: usize, variant: usize) -> Object {
 enum Step {
     Set(usize, usize),
     Delete(usize),
+    /// The cluster serves ClusterTrustBundles, or does not.
+    Serve(bool),
     Translate,
 }
 
@@ -244,6 +312,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..SLOTS.len(), 0_usize..4).prop_map(|(slot, variant)| Step::Set(slot, variant)),
         2 => (0..SLOTS.len()).prop_map(Step::Delete),
+        1 => any::<bool>().prop_map(Step::Serve),
         3 => Just(Step::Translate),
     ]
 }
@@ -316,8 +385,14 @@ fn check(mut world: BTreeMap<usize, usize>, steps: Vec<Step>) -> Result<(), Test
     }
     let mut mirror = Mirror::default();
     let mut references = BTreeSet::new();
+    let mut served = true;
     for step in steps {
         match step {
+            Step::Serve(now) => {
+                served = now;
+                incremental.set_served(Kind::ClusterTrustBundle, now);
+                continue;
+            }
             Step::Set(slot, variant) => {
                 world.insert(slot, variant);
                 incremental.apply(Change::Upsert(object(slot, variant)));
@@ -338,8 +413,12 @@ fn check(mut world: BTreeMap<usize, usize>, steps: Vec<Step>) -> Result<(), Test
                 mirror.take(update);
             }
         }
-        let scratch =
-            objects::translated_with(options(), world.iter().map(|(slot, variant)| object(*slot, *variant)));
+        let mut scratch = Translator::new(options());
+        scratch.set_served(Kind::ClusterTrustBundle, served);
+        for (slot, variant) in &world {
+            scratch.apply(Change::Upsert(object(*slot, *variant)));
+        }
+        scratch.translate();
         prop_assert_eq!(&Mirror::of(&incremental), &Mirror::of(&scratch));
         prop_assert_eq!(incremental.references(), scratch.references());
         prop_assert_eq!(&references, scratch.references(), "a change of references was not told");
@@ -390,7 +469,28 @@ fn one_endpoint_change_runs_one_unit() {
     assert_eq!(translator.units_run() - before, 1);
     let changes: Vec<&str> =
         update.gateways.values().flat_map(|g| &g.changes).map(|c| c.name.as_str()).collect();
-    assert_eq!(changes, ["a/s1:80"]);
+    assert_eq!(changes, ["a/s1:80~tls"]);
+}
+
+/// Sets one slot in a world in which all slots have their first variant; returns the names of what changed and how many units ran.
+fn after(slot: (Kind, &str), variant: usize) -> (Vec<String>, u64) {
+    let mut translator = objects::translated_with(options(), (0..SLOTS.len()).map(|slot| object(slot, 0)));
+    let before = translator.units_run();
+    let slot = SLOTS.iter().position(|s| (s.0, s.2) == slot).expect("a slot");
+    translator.apply(Change::Upsert(object(slot, variant)));
+    let update = translator.translate();
+    let changes: BTreeSet<String> =
+        update.gateways.values().flat_map(|g| &g.changes).map(|c| c.name.clone()).collect();
+    (changes.into_iter().collect(), translator.units_run() - before)
+}
+
+/// Rotating an authority changes its secret and no cluster; what a policy says changes its cluster and no route.
+#[test]
+fn tls_to_backends_changes_what_it_is_about() {
+    // The secret, the cluster that trusts it and the status of its policy run.
+    assert_eq!(after((Kind::ConfigMap, "ca"), 1), (vec!["ca/configmap/a/ca".to_owned()], 3));
+    let (changes, _) = after((Kind::BackendTlsPolicy, "tls1"), 2);
+    assert_eq!(changes, ["a/s1:80~tls", "ca/configmap/a/ca"]);
 }
 
 /// Two routes change places between two backends: for a moment nobody names either cluster, but nothing comes of it.

@@ -84,16 +84,19 @@ pub(crate) fn resolve(
     names
 }
 
-struct Refusal {
-    reason: &'static str,
-    message: String,
-    remedy: String,
+/// Why a reference leads to no certificate.
+pub(super) struct Refusal {
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+    pub(super) remedy: String,
     /// The object to mend, if it is not the Gateway.
-    object: Option<ObjectKey>,
-    field: &'static str,
+    pub(super) object: Option<ObjectKey>,
+    /// The field of that object.
+    pub(super) field: &'static str,
 }
 
-fn certificate(
+/// Follows a reference to a certificate with its key: to its SDS name and the secret.
+pub(super) fn certificate(
     reader: &Reader<'_>,
     gateway: &ObjectKey,
     reference: &SecretObjectReference,

@@ -223,7 +223,7 @@ mod tests {
             policies.iter().map(|(name, spec)| (*name, format!("spec: {{{spec}}}"))).collect();
         objects.extend(specs.iter().map(|(name, spec)| (Kind::TrafficPolicy, *name, spec.as_str())));
         let mut world = World::new(&objects);
-        let model = GatewayModel { name: named("a/g"), listeners: vec![] };
+        let model = GatewayModel { name: named("a/g"), listeners: vec![], client_certificate: None };
         world.gateways.insert(named("a/g"), Arc::new(model));
         let (status, problems) = translate(&world.reader(), &named(of), &Options::default());
         let ancestors = status.map(|s| s.ancestors).unwrap_or_default();

@@ -15,7 +15,8 @@ use super::matches::Match;
 use super::retry::Retry;
 use crate::backend::{ClusterId, resolve};
 use crate::dependency::Reader;
-use crate::object::{Kind, ObjectKey};
+use crate::gateway::GatewayModel;
+use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::policy::{self, CorsSetting, Policy};
 use crate::problem::{Fault, Problems};
 use crate::session::{self, Session};
@@ -241,13 +242,18 @@ impl ParsedRule {
         format!("{kind}/{}/{rule}/{matching}", route.namespaced_name())
     }
 
-    /// Completes the rule with policies, the most specific first. What the rule says itself wins over all of them.
+    /// Completes the rule with policies, the most specific first, for requests that come in at `gateway`. What the rule says itself
+    /// wins over all of them.
     pub(crate) fn with_policies<'a>(
         &self,
         policies: impl IntoIterator<Item = &'a Arc<Policy>>,
+        gateway: &GatewayModel,
     ) -> CompleteRule {
         let effective = policy::merge(policies);
         let mut rule = self.rule.clone();
+        if gateway.client_certificate.is_some() {
+            show_certificate(&gateway.name, &mut rule);
+        }
         let fields = effective.fields;
         rule.request_timeout = rule.request_timeout.or(fields.request_timeout);
         rule.idle_timeout = rule.idle_timeout.or(fields.idle_timeout);
@@ -268,6 +274,22 @@ impl ParsedRule {
             combine(fields.response_headers, rule.filters.response_headers.take());
         rule.refused |= effective.blocked.is_some();
         CompleteRule { rule }
+    }
+}
+
+/// Names the clusters that `gateway` shows its certificate to.
+fn show_certificate(gateway: &NamespacedName, rule: &mut Rule) {
+    let show = |cluster: &mut ClusterId| *cluster = cluster.shown_by(gateway);
+    let all = |filters: &mut Filters| {
+        let auth = filters.external_auth.iter_mut().map(|auth| &mut auth.cluster);
+        filters.mirrors.iter_mut().map(|mirror| &mut mirror.cluster).chain(auth).for_each(show);
+    };
+    all(&mut rule.filters);
+    for share in rule.shares.iter_mut().chain(&mut rule.retired) {
+        share.cluster.iter_mut().for_each(show);
+        if !share.filters.mirrors.is_empty() {
+            all(Arc::make_mut(&mut share.filters));
+        }
     }
 }
 

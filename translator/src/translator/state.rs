@@ -16,6 +16,7 @@ use crate::object::{NamespacedName, ObjectKey};
 use crate::observation::Observation;
 use crate::resource::{Resource, ResourceType};
 use crate::route::{GatewayShare, HostRoute, HostShare, StreamShare};
+use crate::tls::authorities::BundleId;
 
 /// One Gateway.
 #[derive(Debug, Default)]
@@ -29,6 +30,10 @@ pub(super) struct GatewayState {
     pub(super) plan: ListenerPlan,
     /// The clusters that the listeners themselves need.
     pub(super) clusters: BTreeSet<ClusterId>,
+    /// The names of the secrets that are the Gateway's own.
+    pub(super) secrets: BTreeSet<String>,
+    /// The certificates of authorities that listeners trust.
+    pub(super) bundles: BTreeSet<BundleId>,
     pub(super) scopes: BTreeMap<ScopeId, Vec<Arc<HostShare>>>,
     /// What routes of connections add to the listeners of a port.
     streams: BTreeMap<Port, Vec<Arc<StreamShare>>>,
@@ -174,44 +179,68 @@ pub(super) struct Touched {
 
 /// One cluster, shared by all Gateways that use it.
 #[derive(Debug, Default)]
-pub(super) struct ClusterState {
+pub(crate) struct ClusterState {
     pub(super) cluster: Option<Arc<Resource>>,
     pub(super) endpoints: Option<Arc<Resource>>,
-    /// How many routes of each Gateway name the cluster; few Gateways do.
-    pub(super) users: Vec<(NamespacedName, usize)>,
+    /// The certificates of authorities that the cluster trusts, if they come as a secret.
+    pub(super) bundle: Option<BundleId>,
+    /// How many routes of each Gateway name the cluster.
+    pub(crate) users: Users,
 }
 
 impl ClusterState {
     pub(super) fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.cluster.iter().chain(&self.endpoints)
     }
+}
 
-    /// One route more; true if it is the first of its Gateway.
-    pub(super) fn add_user(&mut self, gateway: &NamespacedName) -> bool {
-        if let Some((_, count)) = self.users.iter_mut().find(|(name, _)| name == gateway) {
+/// Certificates of authorities, shared by all Gateways that trust them.
+#[derive(Debug, Default)]
+pub(super) struct BundleState {
+    pub(super) resource: Option<Arc<Resource>>,
+    /// How many clusters and ports of each Gateway trust them.
+    pub(super) users: Users,
+}
+
+/// The Gateways that use something, each with the number of reasons why; few Gateways do.
+#[derive(Debug, Default)]
+pub(crate) struct Users(Vec<(NamespacedName, usize)>);
+
+impl Users {
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = &NamespacedName> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// One reason more; true if it is the first of the Gateway.
+    pub(crate) fn add(&mut self, gateway: &NamespacedName) -> bool {
+        if let Some((_, count)) = self.0.iter_mut().find(|(name, _)| name == gateway) {
             *count += 1;
             return false;
         }
-        self.users.reserve_exact(1);
-        self.users.push((gateway.clone(), 1));
+        self.0.reserve_exact(1);
+        self.0.push((gateway.clone(), 1));
         true
     }
 
-    /// One route less; true if it was the last of its Gateway.
-    pub(super) fn remove_user(&mut self, gateway: &NamespacedName) -> bool {
-        let Some(index) = self.users.iter().position(|(name, _)| name == gateway) else { return false };
-        self.users[index].1 -= 1;
-        if self.users[index].1 == 0 {
-            self.users.remove(index);
+    /// One reason less; true if it was the last of the Gateway.
+    pub(super) fn remove(&mut self, gateway: &NamespacedName) -> bool {
+        let Some(index) = self.0.iter().position(|(name, _)| name == gateway) else { return false };
+        self.0[index].1 -= 1;
+        if self.0[index].1 == 0 {
+            self.0.remove(index);
             return true;
         }
         false
     }
 
-    /// All routes of a Gateway less; true if there were any.
-    pub(super) fn remove_gateway(&mut self, gateway: &NamespacedName) -> bool {
-        let before = self.users.len();
-        self.users.retain(|(name, _)| name != gateway);
-        self.users.len() < before
+    /// All reasons of a Gateway less; true if there were any.
+    pub(super) fn remove_all(&mut self, gateway: &NamespacedName) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(name, _)| name != gateway);
+        self.0.len() < before
     }
 }
