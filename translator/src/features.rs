@@ -10,14 +10,11 @@ pub struct Feature {
     pub supported: bool,
 }
 
-/// Supported only where the cluster serves the kind.
-pub(crate) const CLUSTER_TRUST_BUNDLE: &str = "ClusterTrustBundle";
-
 /// Every feature of the suite that is not about meshes, ordered by name.
 pub const FEATURES: [Feature; 54] = [
-    yes("BackendTLSPolicy"),
-    yes("BackendTLSPolicySANValidation"),
-    no(CLUSTER_TRUST_BUNDLE),
+    no("BackendTLSPolicy"),
+    no("BackendTLSPolicySANValidation"),
+    no("ClusterTrustBundle"),
     yes("GRPCRoute"),
     yes("GRPCRouteNamedRouteRule"),
     yes("GRPCRouteRequestHeaderModifier"),
@@ -25,13 +22,13 @@ pub const FEATURES: [Feature; 54] = [
     yes("GatewayAddressEmpty"),
     no("GatewayAddressRoutability"),
     no("GatewayAddressRoutabilityCluster"),
-    yes("GatewayBackendClientCertificate"),
+    no("GatewayBackendClientCertificate"),
     no("GatewayFrontendClientCertificateValidation"),
     no("GatewayFrontendClientCertificateValidationInsecureFallback"),
     yes("GatewayHTTPListenerIsolation"),
     yes("GatewayHTTPSListenerDetectMisdirectedRequests"),
     yes("GatewayInfrastructure"),
-    yes("GatewayListenerFilters"),
+    no("GatewayListenerFilters"),
     yes("GatewayPort8080"),
     yes("GatewayRouteHostnameIntersectionPrecedence"),
     yes("GatewayStaticAddresses"),
@@ -62,7 +59,7 @@ pub const FEATURES: [Feature; 54] = [
     yes("HTTPRouteRetryCodes"),
     yes("HTTPRouteRetryConnectionError"),
     yes("HTTPRouteSchemeRedirect"),
-    no("ListenerSet"),
+    yes("ListenerSet"),
     yes("ReferenceGrant"),
     no("TCPRoute"),
     no("TLSRoute"),

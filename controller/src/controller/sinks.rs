@@ -103,7 +103,6 @@ const fn has_status(kind: Kind) -> bool {
             | Kind::Secret
             | Kind::ConfigMap
             | Kind::EndpointSlice
-            | Kind::ClusterTrustBundle
             | Kind::ReferenceGrant
     )
 }
