@@ -10,10 +10,10 @@ EXAMPLE ?= quickstart
 ECHO ?= --echo red=127.0.0.1:3001 --echo blue=127.0.0.1:3002
 CARGO ?= cargo
 
-.PHONY: help run test e2e lint fmt bench docs crds manifests envoy check-machine
+.PHONY: help run test e2e conformance lint fmt bench docs crds manifests envoy check-machine
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: check-machine ## Serve examples/quickstart with a real Envoy (EXAMPLE=name for another one)
 	@envoy="$$(hack/envoy.sh)"; \
@@ -28,6 +28,9 @@ test: check-machine ## Run all tests: unit, property, golden, real Envoy, exampl
 
 e2e: check-machine ## Run the tests in a cluster: KUBECONFIG's, else kind's, else the project's own node (as root)
 	@hack/e2e.sh
+
+conformance: check-machine ## Run the Gateway API's conformance suite (TEST=name, CHANNEL=experimental, RELEASE=1); the report goes to docs/conformance
+	@hack/conformance.sh
 
 lint: check-machine ## Check format, lints, documentation and (where cargo-deny is installed) dependencies
 	$(CARGO) fmt --all --check

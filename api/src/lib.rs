@@ -6,7 +6,8 @@
 //! have a grammar of their own (regular expressions, durations, header names) stay strings here; whoever uses them
 //! parses them at its border. Only [`duration`] is here, because both dialects of the extension kinds need it.
 //!
-//! [`kgateway`] has the extension kinds, and [`crds`] the CRDs that are generated from them.
+//! [`kgateway`] has the extension kinds, and [`crds`] the CRDs that are generated from them. [`kubernetes`] has kinds of
+//! Kubernetes itself that are served in several versions.
 
 #[macro_use]
 mod macros;
@@ -15,3 +16,4 @@ pub mod crds;
 pub mod duration;
 pub mod gateway_api;
 pub mod kgateway;
+pub mod kubernetes;

@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use postern_translator::{
-    Change, Infrastructure, NamespacedName, ObjectKey, Options, ProxyReport, ResourceChange, ResourceType,
-    Status, Translator, Update,
+    Change, Infrastructure, Kind, NamespacedName, ObjectKey, Options, ProxyReport, ResourceChange,
+    ResourceType, Status, Translator, Update,
 };
 
 use crate::publish::Publisher;
@@ -142,6 +142,11 @@ impl Translation {
     /// The Gateways that are served.
     pub fn gateways(&self) -> &BTreeSet<NamespacedName> {
         &self.gateways
+    }
+
+    /// Takes in whether the cluster serves a kind at all; it takes effect with the next [`step`](Self::step).
+    pub fn set_served(&mut self, kind: Kind, served: bool) {
+        self.translator.set_served(kind, served);
     }
 
     /// Takes in the version of the Gateway API in the cluster; it takes effect with the next [`step`](Self::step).

@@ -3,13 +3,15 @@
 //! A cluster is named after the backend, never after a route: two routes to one Service share one cluster, and
 //! reordering routes changes no cluster (renamed clusters are how a control plane loses requests).
 
+pub(crate) mod cluster;
 pub(crate) mod resolve;
 pub(crate) mod service;
 pub(crate) mod static_backend;
+pub(crate) mod tls_policy;
 
 use std::fmt;
 
-use crate::object::NamespacedName;
+use crate::object::{Kind, NamespacedName, ObjectKey};
 
 /// The object behind a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +22,26 @@ pub(crate) enum BackendObject {
     Static(NamespacedName),
 }
 
+impl BackendObject {
+    /// The object.
+    pub(crate) fn key(&self) -> ObjectKey {
+        let (kind, name) = match self {
+            Self::Service(name, _) => (Kind::Service, name),
+            Self::Static(name) => (Kind::Backend, name),
+        };
+        ObjectKey::new(kind, &name.namespace, &name.name)
+    }
+
+    /// Comes before all backends of the object `key`; `None` if objects of the kind are no backends.
+    pub(crate) fn first_of(key: &ObjectKey) -> Option<Self> {
+        match key.kind {
+            Kind::Service => Some(Self::Service(key.namespaced_name(), 0)),
+            Kind::Backend => Some(Self::Static(key.namespaced_name())),
+            _ => None,
+        }
+    }
+}
+
 /// The protocol that the backend speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Upstream {
@@ -28,8 +50,21 @@ pub(crate) enum Upstream {
     Http1,
     /// HTTP/2 from the first byte (`kubernetes.io/h2c`, `grpc`).
     Http2,
-    /// HTTP/1.1 over TLS, checked against the system's certificate authorities (`https`, `kubernetes.io/wss`).
-    Http1OverTls,
+}
+
+/// How the connection to the backend is protected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Security {
+    /// Not at all.
+    #[default]
+    Cleartext,
+    /// By TLS as each host of a `Backend` says.
+    OfHosts,
+    /// By TLS, as a BackendTLSPolicy says, else checked against the system's certificate authorities (`https`,
+    /// `kubernetes.io/wss`).
+    Tls,
+    /// By TLS with the client certificate of this Gateway.
+    Mutual(Box<NamespacedName>),
 }
 
 /// The identity of an Envoy cluster.
@@ -37,14 +72,33 @@ pub(crate) enum Upstream {
 pub(crate) struct ClusterId {
     pub(crate) backend: BackendObject,
     /// What changes the connection to the backend is part of the identity, so that a changed protocol makes a
-    /// new cluster before the old one goes.
+    /// new cluster before the old one goes. What a policy says about TLS is not: the cluster is changed in its place.
     pub(crate) upstream: Upstream,
+    pub(crate) security: Security,
 }
 
 impl ClusterId {
     /// The xDS name of the cluster and of its ClusterLoadAssignment.
     pub(crate) fn name(&self) -> String {
         self.to_string()
+    }
+
+    /// The `:authority` of requests that Envoy itself makes; the name of the cluster, which Envoy would take, is none.
+    pub(crate) fn authority(&self) -> String {
+        match &self.backend {
+            BackendObject::Service(name, port) => format!("{}.{}.svc:{port}", name.name, name.namespace),
+            BackendObject::Static(name) => format!("{}.{}", name.name, name.namespace),
+        }
+    }
+
+    /// The cluster for what comes in at `gateway`, which has a certificate to show where TLS is spoken. What it shows is nobody
+    /// else's.
+    pub(crate) fn shown_by(&self, gateway: &NamespacedName) -> Self {
+        let mut id = self.clone();
+        if id.security != Security::Cleartext {
+            id.security = Security::Mutual(Box::new(gateway.clone()));
+        }
+        id
     }
 }
 
@@ -54,10 +108,14 @@ impl fmt::Display for ClusterId {
             BackendObject::Service(name, port) => write!(f, "{name}:{port}")?,
             BackendObject::Static(name) => write!(f, "backend/{name}")?,
         }
-        match self.upstream {
-            Upstream::Http1 => Ok(()),
-            Upstream::Http2 => f.write_str("~h2"),
-            Upstream::Http1OverTls => f.write_str("~tls"),
-        }
+        f.write_str(match self.upstream {
+            Upstream::Http1 => "",
+            Upstream::Http2 => "~h2",
+        })?;
+        f.write_str(match self.security {
+            Security::Cleartext | Security::OfHosts => "",
+            Security::Tls => "~tls",
+            Security::Mutual(_) => "~mtls",
+        })
     }
 }

@@ -4,7 +4,6 @@
 //! was asked, also those answered with "there is none". When something changes, exactly the units that
 //! asked about it run again. See `docs/adr/0003-incremental-translation.md` for why this is not `salsa`.
 
-mod parent;
 mod references;
 
 use std::cell::RefCell;
@@ -18,17 +17,16 @@ use postern_api::gateway_api::ReferenceGrant;
 use slab::Slab;
 use xxhash_rust::xxh3::Xxh3Default;
 
-pub(crate) use self::parent::{Parent, ParentName};
 pub(crate) use self::references::References;
-use crate::backend::{BackendObject, ClusterId};
+use crate::backend::{BackendObject, ClusterId, Security, Upstream};
 use crate::gateway::GatewayModel;
-use crate::gateway::listener_set::ListenerSets;
 use crate::grants::{self, Reference};
-use crate::hostname::Hostname;
 use crate::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
 use crate::policy::{Policy, Target};
 use crate::route::RouteShares;
 use crate::store::Store;
+use crate::tls::authorities::{Anchors, BundleId};
+use crate::translator::state::{ClusterState, Users};
 
 /// Something that a unit can have read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,20 +43,16 @@ pub(crate) enum Dependency {
     Selectors(Kind, String),
     /// The names and labels of all objects of a kind in a namespace.
     Objects(Kind, String),
-    /// Whether a Gateway is one of ours.
-    Gateway(NamespacedName),
-    /// What those who attach can see of a Gateway itself (`None`) or of one of its ListenerSets: the listeners.
-    Listeners(NamespacedName, Option<NamespacedName>),
-    /// Which listener serves a hostname at a TCP port of a Gateway.
-    Owner(NamespacedName, u16, Hostname),
-    /// The ports of a Gateway that have a serving listener.
-    Ports(NamespacedName),
-    /// Which Gateway of ours a ListenerSet belongs to, and whether that lets it attach.
-    ListenerSet(NamespacedName),
-    /// The ListenerSets that name a Gateway of ours, with all that they ask for.
-    ListenerSets(NamespacedName),
+    /// What routes can see of a Gateway: its listeners.
+    Listeners(NamespacedName),
     /// Which Gateways accepted a route.
     Parents(ObjectKey),
+    /// The BackendTLSPolicies that name a backend, and which of its ports.
+    TlsPoliciesOn(ObjectKey),
+    /// Which Gateways use which clusters of a backend.
+    ClustersOf(ObjectKey),
+    /// Whether the cluster serves a kind.
+    Served(Kind),
 }
 
 /// A piece of translation that is run, remembered and run again as a whole.
@@ -66,9 +60,7 @@ pub(crate) enum Dependency {
 pub(crate) enum Unit {
     /// Status of a GatewayClass.
     GatewayClass(NamespacedName),
-    /// What a ListenerSet asks for, and whether its Gateway lets it attach.
-    ListenerSet(NamespacedName),
-    /// Listeners, filter chains and certificates of a Gateway and its ListenerSets.
+    /// Listeners, filter chains and certificates of a Gateway.
     Gateway(NamespacedName),
     /// What has to exist in the cluster for the proxies of a Gateway.
     Infrastructure(NamespacedName),
@@ -78,10 +70,14 @@ pub(crate) enum Unit {
     Cluster(ClusterId),
     /// The endpoints of one Envoy cluster.
     Endpoints(ClusterId),
+    /// The secret with certificates of authorities.
+    Bundle(BundleId),
     /// Status of an extension resource that others refer to.
     Extension(ObjectKey),
     /// Status of a policy.
     Policy(NamespacedName),
+    /// Status of a BackendTLSPolicy.
+    TlsPolicy(NamespacedName),
 }
 
 impl Unit {
@@ -90,14 +86,12 @@ impl Unit {
         let key = |kind, name: &NamespacedName| ObjectKey::new(kind, &name.namespace, &name.name);
         match self {
             Self::GatewayClass(name) => key(Kind::GatewayClass, name),
-            Self::ListenerSet(name) => key(Kind::ListenerSet, name),
             Self::Gateway(name) | Self::Infrastructure(name) => key(Kind::Gateway, name),
             Self::Route(object) | Self::Extension(object) => object.clone(),
             Self::Policy(name) => key(Kind::TrafficPolicy, name),
-            Self::Cluster(id) | Self::Endpoints(id) => match &id.backend {
-                BackendObject::Service(name, _) => key(Kind::Service, name),
-                BackendObject::Static(name) => key(Kind::Backend, name),
-            },
+            Self::TlsPolicy(name) => key(Kind::BackendTlsPolicy, name),
+            Self::Cluster(id) | Self::Endpoints(id) => id.backend.key(),
+            Self::Bundle(id) => id.sources()[0].clone(),
         }
     }
 }
@@ -185,24 +179,25 @@ fn compact(number: usize) -> u32 {
 #[cfg(test)]
 pub(crate) const PANICS: &str = "makes-its-readers-panic";
 
+/// What came of units that ran before.
+#[derive(Clone, Copy)]
+pub(crate) struct Results<'a> {
+    pub(crate) gateways: &'a BTreeMap<NamespacedName, Arc<GatewayModel>>,
+    pub(crate) routes: &'a BTreeMap<ObjectKey, RouteShares>,
+    pub(crate) clusters: &'a BTreeMap<ClusterId, ClusterState>,
+}
+
 /// The world as one unit sees it; remembers what was asked.
 pub(crate) struct Reader<'a> {
     store: &'a Store,
-    sets: &'a ListenerSets,
-    gateways: &'a BTreeMap<NamespacedName, Arc<GatewayModel>>,
-    routes: &'a BTreeMap<ObjectKey, RouteShares>,
+    results: Results<'a>,
     reads: RefCell<Vec<DependencyId>>,
     references: RefCell<Vec<ObjectKey>>,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(
-        store: &'a Store,
-        sets: &'a ListenerSets,
-        gateways: &'a BTreeMap<NamespacedName, Arc<GatewayModel>>,
-        routes: &'a BTreeMap<ObjectKey, RouteShares>,
-    ) -> Self {
-        Self { store, sets, gateways, routes, reads: RefCell::default(), references: RefCell::default() }
+    pub(crate) fn new(store: &'a Store, results: Results<'a>) -> Self {
+        Self { store, results, reads: RefCell::default(), references: RefCell::default() }
     }
 
     /// What has been read, and which Secrets and ConfigMaps by name; sorted and without duplicates.
@@ -264,16 +259,65 @@ impl<'a> Reader<'a> {
         self.store.grants(namespace)
     }
 
+    /// The valid listeners of a Gateway of ours; `None` if there is no such Gateway.
+    pub(crate) fn gateway(&self, name: &NamespacedName) -> Option<&'a Arc<GatewayModel>> {
+        self.note(&Dependency::Listeners(name.clone()));
+        self.results.gateways.get(name)
+    }
+
+    /// True if the Gateway exists and somebody else takes care of it.
+    pub(crate) fn is_foreign(&self, name: &NamespacedName) -> bool {
+        let key = ObjectKey::new(Kind::Gateway, &name.namespace, &name.name);
+        self.gateway(name).is_none() && self.metadata(&key).is_some()
+    }
+
     /// The Gateways that accepted a route.
     pub(crate) fn parents(&self, route: &ObjectKey) -> BTreeSet<NamespacedName> {
         self.note(&Dependency::Parents(route.clone()));
-        self.routes.get(route).into_iter().flatten().map(|(gateway, _)| gateway.clone()).collect()
+        self.results.routes.get(route).into_iter().flatten().map(|(gateway, _)| gateway.clone()).collect()
     }
 
     /// A parsed TrafficPolicy by name.
     pub(crate) fn policy(&self, name: &NamespacedName) -> Option<&'a Arc<Policy>> {
         self.note(&Dependency::Object(ObjectKey::new(Kind::TrafficPolicy, &name.namespace, &name.name)));
         self.store.policy(name)
+    }
+
+    /// The BackendTLSPolicies on a backend, each with the name of the port that it is on.
+    pub(crate) fn tls_policies_on(
+        &self,
+        backend: &ObjectKey,
+    ) -> impl Iterator<Item = &'a (Option<String>, NamespacedName)> + use<'a> {
+        self.note(&Dependency::TlsPoliciesOn(backend.clone()));
+        self.store.tls_policies_on(backend)
+    }
+
+    /// The certificates of authorities that an object holds; `None` if it does not exist.
+    pub(crate) fn anchors(&self, key: &ObjectKey) -> Option<Arc<Anchors>> {
+        self.note(&Dependency::Object(key.clone()));
+        self.store.anchors(key)
+    }
+
+    /// True if the cluster serves the kind, so that there can be such objects.
+    pub(crate) fn is_served(&self, kind: Kind) -> bool {
+        self.note(&Dependency::Served(kind));
+        !self.store.absent().contains(&kind)
+    }
+
+    /// The clusters of a backend, each with the Gateways that use it.
+    pub(crate) fn clusters_of(
+        &self,
+        backend: &ObjectKey,
+    ) -> impl Iterator<Item = (&'a ClusterId, &'a Users)> + use<'a> {
+        self.note(&Dependency::ClustersOf(backend.clone()));
+        let first = BackendObject::first_of(backend).map(|backend| ClusterId {
+            backend,
+            upstream: Upstream::default(),
+            security: Security::default(),
+        });
+        let backend = backend.clone();
+        let clusters = first.into_iter().flat_map(|first| self.results.clusters.range(first..));
+        clusters.take_while(move |(id, _)| id.backend.key() == backend).map(|(id, state)| (id, &state.users))
     }
 
     /// The names and labels of all objects of `kind` in `namespace`.

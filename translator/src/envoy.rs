@@ -4,6 +4,8 @@
 pub(crate) mod cluster;
 pub(crate) mod listener;
 pub(crate) mod scope;
+pub(crate) mod slot;
+pub(crate) mod tls;
 
 use std::time::Duration;
 
@@ -68,6 +70,11 @@ pub(crate) fn exact(value: &str) -> StringMatcher {
         match_pattern: Some(string_matcher::MatchPattern::Exact(value.to_owned())),
         ..StringMatcher::default()
     }
+}
+
+/// The same matcher, whatever the case.
+pub(crate) fn ignoring_case(matcher: StringMatcher) -> StringMatcher {
+    StringMatcher { ignore_case: true, ..matcher }
 }
 
 pub(crate) fn prefix(value: &str) -> StringMatcher {

@@ -10,11 +10,14 @@ pub struct Feature {
     pub supported: bool,
 }
 
+/// Supported only where the cluster serves the kind.
+pub(crate) const CLUSTER_TRUST_BUNDLE: &str = "ClusterTrustBundle";
+
 /// Every feature of the suite that is not about meshes, ordered by name.
 pub const FEATURES: [Feature; 54] = [
-    no("BackendTLSPolicy"),
-    no("BackendTLSPolicySANValidation"),
-    no("ClusterTrustBundle"),
+    yes("BackendTLSPolicy"),
+    yes("BackendTLSPolicySANValidation"),
+    no(CLUSTER_TRUST_BUNDLE),
     yes("GRPCRoute"),
     yes("GRPCRouteNamedRouteRule"),
     yes("GRPCRouteRequestHeaderModifier"),
@@ -22,13 +25,13 @@ pub const FEATURES: [Feature; 54] = [
     yes("GatewayAddressEmpty"),
     no("GatewayAddressRoutability"),
     no("GatewayAddressRoutabilityCluster"),
-    no("GatewayBackendClientCertificate"),
+    yes("GatewayBackendClientCertificate"),
     no("GatewayFrontendClientCertificateValidation"),
     no("GatewayFrontendClientCertificateValidationInsecureFallback"),
     yes("GatewayHTTPListenerIsolation"),
     yes("GatewayHTTPSListenerDetectMisdirectedRequests"),
     yes("GatewayInfrastructure"),
-    no("GatewayListenerFilters"),
+    yes("GatewayListenerFilters"),
     yes("GatewayPort8080"),
     yes("GatewayRouteHostnameIntersectionPrecedence"),
     yes("GatewayStaticAddresses"),
@@ -59,7 +62,7 @@ pub const FEATURES: [Feature; 54] = [
     yes("HTTPRouteRetryCodes"),
     yes("HTTPRouteRetryConnectionError"),
     yes("HTTPRouteSchemeRedirect"),
-    yes("ListenerSet"),
+    no("ListenerSet"),
     yes("ReferenceGrant"),
     no("TCPRoute"),
     no("TLSRoute"),

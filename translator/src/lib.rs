@@ -22,6 +22,7 @@ mod dependency;
 pub mod descriptor;
 mod envoy;
 mod extension;
+mod external_auth;
 pub mod features;
 mod gateway;
 mod grants;
@@ -34,8 +35,10 @@ mod problem;
 mod resource;
 mod route;
 mod selector;
+mod session;
 mod status;
 mod store;
+mod tls;
 mod translator;
 mod unsupported;
 
@@ -49,7 +52,7 @@ pub use self::problem::{Problem, Severity};
 pub use self::resource::{Resource, ResourceChange, ResourceType};
 pub use self::status::{Conditions, ROUTE_PROGRAMMED, Status};
 pub use self::store::Change;
-pub use self::translator::{GatewayUpdate, ServingListener, Translator, Update};
+pub use self::translator::{GatewayUpdate, Translator, Update};
 
 /// The controller name of the shipped GatewayClass.
 pub const CONTROLLER_NAME: &str = "postern.dev/gateway-controller";

@@ -14,6 +14,7 @@ use postern_api::kgateway::{
     AiBackend, Backend, DirectResponse, GatewayExtension, GatewayParameters, HttpListenerPolicy,
     TrafficPolicy,
 };
+use postern_api::kubernetes::ClusterTrustBundle;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A namespace and a name.
@@ -184,6 +185,7 @@ kinds! {
     Secret(Secret) = "Secret" in "" ["v1"] Namespaced;
     ConfigMap(ConfigMap) = "ConfigMap" in "" ["v1"] Namespaced;
     EndpointSlice(EndpointSlice) = "EndpointSlice" in "discovery.k8s.io" ["v1"] Namespaced;
+    ClusterTrustBundle(ClusterTrustBundle) = "ClusterTrustBundle" in "certificates.k8s.io" ["v1" "v1beta1"] Cluster;
     GatewayClass(GatewayClass) = "GatewayClass" in "gateway.networking.k8s.io" ["v1" "v1beta1"] Cluster;
     Gateway(Gateway) = "Gateway" in "gateway.networking.k8s.io" ["v1" "v1beta1"] Namespaced;
     ListenerSet(ListenerSet) = "ListenerSet" in "gateway.networking.k8s.io" ["v1"] Namespaced;

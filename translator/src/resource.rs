@@ -25,6 +25,14 @@ pub enum ResourceType {
     Secret,
 }
 
+/// A short digest, in hexadecimal, for names that must not move and need not be read.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    const DIGITS: usize = 10;
+    let mut digest = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(bytes));
+    digest.truncate(DIGITS);
+    digest
+}
+
 impl ResourceType {
     /// Every type, in the order in which the translator lists resources.
     pub const ALL: [Self; 6] = [

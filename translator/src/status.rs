@@ -1,8 +1,7 @@
 //! Desired statuses. They carry no times: whoever writes them sets `lastTransitionTime` where a condition changes.
 
 use postern_api::gateway_api::{
-    Condition, ConditionStatus, GatewayClassStatus, GatewayStatus, ListenerSetStatus, PolicyStatus,
-    RouteStatus,
+    Condition, ConditionStatus, GatewayClassStatus, GatewayStatus, PolicyStatus, RouteStatus,
 };
 use serde::Serialize;
 
@@ -18,8 +17,6 @@ pub enum Status {
     GatewayClass(GatewayClassStatus),
     /// Of a Gateway.
     Gateway(GatewayStatus),
-    /// Of a ListenerSet.
-    ListenerSet(ListenerSetStatus),
     /// Of any route: only the parents that are ours.
     Route(RouteStatus),
     /// Of a policy: only the ancestors that are ours.
@@ -41,10 +38,6 @@ impl Status {
         match self {
             Self::GatewayClass(status) => status.conditions.iter().collect(),
             Self::Gateway(status) => {
-                let listeners = status.listeners.iter().flat_map(|l| &l.conditions);
-                status.conditions.iter().chain(listeners).collect()
-            }
-            Self::ListenerSet(status) => {
                 let listeners = status.listeners.iter().flat_map(|l| &l.conditions);
                 status.conditions.iter().chain(listeners).collect()
             }

@@ -1,15 +1,17 @@
 //! Every watched object once, with the reverse indexes that translation asks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use postern_api::gateway_api::ReferenceGrant;
+use postern_api::gateway_api::{BackendTlsPolicy, ReferenceGrant};
 use postern_api::kgateway::TrafficPolicy;
 
+use crate::backend::tls_policy;
 use crate::dependency::Dependency;
 use crate::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
 use crate::policy::{Policy, Target};
+use crate::tls::authorities::{self, Anchors};
 
 /// The label by which an EndpointSlice names its Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -33,7 +35,14 @@ pub(crate) struct Store {
     policies: BTreeMap<NamespacedName, Arc<Policy>>,
     policies_by_target: HashMap<Target, BTreeSet<NamespacedName>>,
     policies_by_selector: HashMap<(Kind, String), BTreeSet<NamespacedName>>,
+    /// The BackendTLSPolicies on each backend, with the name of the port that they are on.
+    tls_policies_by_target: HashMap<ObjectKey, BTreeSet<(Option<String>, NamespacedName)>>,
     by_kind: HashMap<Kind, BTreeSet<NamespacedName>>,
+    /// Kinds that the cluster does not serve at all.
+    absent: BTreeSet<Kind>,
+    /// Certificates of authorities that somebody asked for, read once. A bundle of the world's authorities takes a while, and a
+    /// thousand clusters may trust it.
+    anchors: Mutex<HashMap<ObjectKey, Arc<Anchors>>>,
 }
 
 impl Store {
@@ -44,6 +53,7 @@ impl Store {
             Change::Delete(key) => (key, None),
         };
         let mut touched = vec![Dependency::Object(key.clone())];
+        self.anchors.get_mut().unwrap_or_else(PoisonError::into_inner).remove(&key);
         let old = match object {
             Some(ref object) => self.objects.insert(key.clone(), object.clone()),
             None => self.objects.remove(&key),
@@ -104,6 +114,7 @@ impl Store {
                 }
             }
             Kind::TrafficPolicy => self.reindex_policy(key, new, touched),
+            Kind::BackendTlsPolicy => self.reindex_tls_policy(key, old, new, touched),
             _ => {}
         }
     }
@@ -138,6 +149,49 @@ impl Store {
             }
             self.policies.insert(name, policy);
         }
+    }
+
+    /// What a policy says does not matter here: only whom it is about.
+    fn reindex_tls_policy(
+        &mut self,
+        key: &ObjectKey,
+        old: Option<&Object>,
+        new: Option<&Object>,
+        touched: &mut Vec<Dependency>,
+    ) {
+        let targets = |object: Option<&Object>| {
+            object
+                .and_then(BackendTlsPolicy::of)
+                .map(|policy| tls_policy::targets(policy))
+                .unwrap_or_default()
+        };
+        let (old, new) = (targets(old), targets(new));
+        for (present, (target, port)) in
+            old.difference(&new).map(|it| (false, it)).chain(new.difference(&old).map(|it| (true, it)))
+        {
+            touched.push(Dependency::TlsPoliciesOn(target.clone()));
+            let policies = self.tls_policies_by_target.entry(target.clone()).or_default();
+            let entry = (port.clone(), key.namespaced_name());
+            if present {
+                policies.insert(entry);
+            } else {
+                policies.remove(&entry);
+            }
+            if policies.is_empty() {
+                self.tls_policies_by_target.remove(target);
+            }
+        }
+    }
+
+    /// Takes in whether the cluster serves a kind; returns what a reader may have seen differently.
+    pub(crate) fn set_served(&mut self, kind: Kind, served: bool) -> Option<Dependency> {
+        let changed = if served { self.absent.remove(&kind) } else { self.absent.insert(kind) };
+        changed.then_some(Dependency::Served(kind))
+    }
+
+    /// Kinds that the cluster does not serve.
+    pub(crate) fn absent(&self) -> &BTreeSet<Kind> {
+        &self.absent
     }
 
     /// The object of type `T` with this name.
@@ -191,6 +245,22 @@ impl Store {
     /// A parsed TrafficPolicy.
     pub(crate) fn policy(&self, name: &NamespacedName) -> Option<&Arc<Policy>> {
         self.policies.get(name)
+    }
+
+    /// The BackendTLSPolicies on a backend, each with the name of the port that it is on.
+    pub(crate) fn tls_policies_on<'a>(
+        &'a self,
+        backend: &ObjectKey,
+    ) -> impl Iterator<Item = &'a (Option<String>, NamespacedName)> + use<'a> {
+        self.tls_policies_by_target.get(backend).into_iter().flatten()
+    }
+
+    /// The certificates of authorities that an object holds; `None` if it does not exist.
+    pub(crate) fn anchors(&self, key: &ObjectKey) -> Option<Arc<Anchors>> {
+        let object = self.objects.get(key)?;
+        let mut read = self.anchors.lock().unwrap_or_else(PoisonError::into_inner);
+        let anchors = read.entry(key.clone()).or_insert_with(|| Arc::new(authorities::anchors(object)));
+        Some(Arc::clone(anchors))
     }
 
     /// The TrafficPolicies that name `target` in `targetRefs`, ordered by name.

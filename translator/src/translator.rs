@@ -1,28 +1,23 @@
 //! The engine: which units of translation have to run again, in which order, and what came out differently.
 
+mod clusters;
 mod observe;
 mod rebuild;
-mod state;
+pub(crate) mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Service;
-use postern_api::gateway_api::{Gateway, GatewayClass, ListenerSet};
-use postern_api::kgateway::Backend;
+use postern_api::gateway_api::{Gateway, GatewayClass};
 
 use self::observe::Refusals;
-use self::state::{ClusterState, GatewayState};
+use self::state::{BundleState, ClusterState, GatewayState};
 use crate::Options;
-use crate::backend::{BackendObject, ClusterId, service, static_backend};
-use crate::dependency::{Dependencies, Dependency, Reader, References, Unit};
-use crate::envoy::cluster;
+use crate::backend::{ClusterId, tls_policy};
+use crate::dependency::{Dependencies, Dependency, Reader, References, Results, Unit};
 use crate::envoy::scope::ScopeId;
-use crate::gateway::listener_set::{self, ListenerSets};
-use crate::gateway::model::{Differences, differences};
-use crate::gateway::{self, GatewayModel, Listener, ListenerSetDraft};
-use crate::hostname::Hostname;
+use crate::gateway::{self, GatewayModel};
 use crate::infrastructure::{self, Infrastructure, Port};
 use crate::object::{Kind, NamespacedName, Object, ObjectKey};
 use crate::observation::Observation;
@@ -32,6 +27,7 @@ use crate::resource::{Resource, ResourceChange, ResourceType};
 use crate::route::{self, GatewayShare, RouteOutput, RouteShares};
 use crate::status::Status;
 use crate::store::{Change, Store};
+use crate::tls::authorities::BundleId;
 use crate::{envoy, extension};
 
 /// What changed since the last [`Translator::translate`].
@@ -57,30 +53,6 @@ pub struct GatewayUpdate {
     pub changes: Vec<ResourceChange>,
 }
 
-/// A listener that Envoy is to serve, as people know it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ServingListener {
-    /// Its name, with the ListenerSet that has it, if one has.
-    pub name: String,
-    /// The scheme of URLs that lead there, such as `https`.
-    pub scheme: &'static str,
-    /// The port.
-    pub port: u16,
-    /// Its hosts.
-    pub hostname: Hostname,
-}
-
-impl From<&Listener> for ServingListener {
-    fn from(listener: &Listener) -> Self {
-        Self {
-            name: listener.id.to_string(),
-            scheme: listener.protocol.scheme(),
-            port: listener.port,
-            hostname: listener.hostname.clone(),
-        }
-    }
-}
-
 /// Translates incrementally: [`apply`](Self::apply) changes, then [`translate`](Self::translate).
 ///
 /// The result depends only on the objects, never on the order in which they came: applying changes one by one
@@ -94,12 +66,12 @@ pub struct Translator {
     dirty: BTreeSet<Unit>,
     dirty_scopes: BTreeSet<(NamespacedName, ScopeId)>,
     dirty_listeners: BTreeSet<(NamespacedName, Port)>,
-    sets: ListenerSets,
     models: BTreeMap<NamespacedName, Arc<GatewayModel>>,
     gateways: BTreeMap<NamespacedName, GatewayState>,
     /// What each route added to its Gateways.
     routes: BTreeMap<ObjectKey, RouteShares>,
     clusters: BTreeMap<ClusterId, ClusterState>,
+    bundles: BTreeMap<BundleId, BundleState>,
     statuses: BTreeMap<ObjectKey, Status>,
     problems: BTreeMap<Unit, Problems>,
     observations: BTreeMap<NamespacedName, Observation>,
@@ -115,9 +87,7 @@ pub struct Translator {
 struct Changed {
     /// With the version from before the first touch: what comes back unchanged has not changed.
     resources: BTreeMap<NamespacedName, BTreeMap<(ResourceType, String), Option<String>>>,
-    /// Gateways and ListenerSets whose statuses have to be completed again.
-    gateways: BTreeSet<NamespacedName>,
-    sets: BTreeSet<NamespacedName>,
+    attached: BTreeSet<NamespacedName>,
     statuses: BTreeSet<ObjectKey>,
     removed: BTreeSet<NamespacedName>,
     /// As it was before the first touch.
@@ -134,11 +104,11 @@ impl Translator {
             dirty: BTreeSet::new(),
             dirty_scopes: BTreeSet::new(),
             dirty_listeners: BTreeSet::new(),
-            sets: ListenerSets::default(),
             models: BTreeMap::new(),
             gateways: BTreeMap::new(),
             routes: BTreeMap::new(),
             clusters: BTreeMap::new(),
+            bundles: BTreeMap::new(),
             statuses: BTreeMap::new(),
             problems: BTreeMap::new(),
             observations: BTreeMap::new(),
@@ -172,15 +142,16 @@ impl Translator {
                 }
                 self.dirty.insert(Unit::Gateway(name))
             }
-            Kind::ListenerSet => self.dirty.insert(Unit::ListenerSet(name)),
             Kind::HttpRoute | Kind::GrpcRoute => self.dirty.insert(Unit::Route(key)),
             Kind::TrafficPolicy => self.dirty.insert(Unit::Policy(name)),
+            Kind::BackendTlsPolicy => self.dirty.insert(Unit::TlsPolicy(name)),
             // These are only ever read by others.
             Kind::Namespace
             | Kind::Service
             | Kind::Secret
             | Kind::ConfigMap
             | Kind::EndpointSlice
+            | Kind::ClusterTrustBundle
             | Kind::ReferenceGrant => false,
             _ => self.dirty.insert(Unit::Extension(key)),
         };
@@ -208,38 +179,24 @@ impl Translator {
                 self.report_defect(&Unit::Gateway(gateway));
             }
         }
-        for gateway in std::mem::take(&mut self.changed.gateways) {
+        for gateway in std::mem::take(&mut self.changed.attached) {
             self.complete_gateway(&gateway);
         }
-        for set in std::mem::take(&mut self.changed.sets) {
-            self.complete_set(&set);
-        }
         self.take_update()
-    }
-
-    fn touch(&mut self, dependencies: impl IntoIterator<Item = Dependency>) {
-        for dependency in dependencies {
-            self.dirty.extend(self.dependencies.readers(&dependency).cloned());
-        }
-    }
-
-    /// The statuses of the ListenerSets of a Gateway have to be completed again.
-    fn touch_sets_of(&mut self, gateway: &NamespacedName) {
-        let sets = self.gateways.get(gateway).into_iter().flat_map(|state| state.sets.keys());
-        self.changed.sets.extend(sets.cloned());
     }
 
     fn run_unit(&mut self, unit: &Unit) {
         match unit {
             Unit::GatewayClass(name) => self.run_class(unit, name),
-            Unit::ListenerSet(name) => self.run_listener_set(unit, name),
             Unit::Gateway(name) => self.run_gateway(unit, name),
             Unit::Infrastructure(name) => self.run_infrastructure(unit, name),
             Unit::Route(key) => self.run_route(unit, key),
             Unit::Cluster(id) => self.run_cluster(unit, id),
             Unit::Endpoints(id) => self.run_endpoints(unit, id),
+            Unit::Bundle(id) => self.run_bundle(unit, id),
             Unit::Extension(key) => self.run_extension(unit, key),
             Unit::Policy(name) => self.run_policy(unit, name),
+            Unit::TlsPolicy(name) => self.run_tls_policy(unit, name),
         }
     }
 
@@ -251,12 +208,6 @@ impl Translator {
     /// All resources of a Gateway, ordered by type, then by name.
     pub fn resources(&self, gateway: &NamespacedName) -> impl Iterator<Item = &Arc<Resource>> {
         self.gateways.get(gateway).into_iter().flat_map(|state| state.resources.values())
-    }
-
-    /// The listeners of a Gateway and its ListenerSets that Envoy is to serve, in order of precedence.
-    pub fn serving(&self, gateway: &NamespacedName) -> impl Iterator<Item = ServingListener> {
-        let listeners = self.models.get(gateway).into_iter().flat_map(|model| model.serving());
-        listeners.map(ServingListener::from)
     }
 
     /// All statuses.
@@ -295,6 +246,14 @@ impl Translator {
         if self.options.bundle_version != version {
             self.options.bundle_version = version;
             self.dirty.extend(self.store.names(Kind::GatewayClass, "").cloned().map(Unit::GatewayClass));
+        }
+    }
+
+    /// Takes in whether the cluster serves a kind at all. It does, unless this says otherwise: where objects come from files,
+    /// there is every kind.
+    pub fn set_served(&mut self, kind: Kind, served: bool) {
+        if let Some(dependency) = self.store.set_served(kind, served) {
+            self.touch(&dependency);
         }
     }
 
@@ -340,7 +299,8 @@ impl Translator {
     /// Runs the pure part of a unit with the world as it is, and remembers what it read. A panic is a bug of ours:
     /// it costs the unit its new output and nothing else.
     fn run<T>(&mut self, unit: &Unit, body: impl FnOnce(&Reader<'_>, &Options) -> T) -> Option<T> {
-        let reader = Reader::new(&self.store, &self.sets, &self.models, &self.routes);
+        let results = Results { gateways: &self.models, routes: &self.routes, clusters: &self.clusters };
+        let reader = Reader::new(&self.store, results);
         let result = catch_unwind(AssertUnwindSafe(|| body(&reader, &self.options)));
         let (reads, references) = reader.into_reads();
         self.dependencies.record(unit, reads);
@@ -355,6 +315,11 @@ impl Translator {
                 None
             }
         }
+    }
+
+    /// What was asked about this has another answer now.
+    fn touch(&mut self, dependency: &Dependency) {
+        self.dirty.extend(self.dependencies.readers(dependency).cloned());
     }
 
     fn report_defect(&mut self, unit: &Unit) {
@@ -429,28 +394,6 @@ impl Translator {
         }
     }
 
-    fn run_listener_set(&mut self, unit: &Unit, name: &NamespacedName) {
-        let output = self.run(unit, |reader, options| listener_set::translate(reader, name, options));
-        let Some((draft, problems)) = output else { return };
-        self.set_problems(unit, problems);
-        if self.store.get::<ListenerSet>(&name.namespace, &name.name).is_none() {
-            self.forget(unit);
-        }
-        let old = self.sets.replace(name, draft);
-        let (old, new) = (old.as_deref(), self.sets.get(name));
-        if old == new {
-            return;
-        }
-        let seen = |set: &ListenerSetDraft| (set.gateway.clone(), set.refused.clone());
-        let mut touched: Vec<Dependency> = Vec::new();
-        if old.map(seen) != new.map(seen) {
-            touched.push(Dependency::ListenerSet(name.clone()));
-        }
-        touched.extend(old.into_iter().chain(new).map(|set| Dependency::ListenerSets(set.gateway.clone())));
-        self.changed.sets.insert(name.clone());
-        self.touch(touched);
-    }
-
     fn run_gateway(&mut self, unit: &Unit, name: &NamespacedName) {
         let key = ObjectKey::new(Kind::Gateway, &name.namespace, &name.name);
         let mut foreign = Problems::default();
@@ -514,75 +457,67 @@ impl Translator {
             self.gateways.insert(name.clone(), GatewayState::new(output.uid.clone()));
             self.changed.resources.entry(name.clone()).or_default();
         }
-        let wanted: BTreeSet<&String> = output.secrets.iter().map(|secret| &secret.name).collect();
+        let listeners_changed = self.models.get(name) != Some(&output.model);
+        let wanted: BTreeSet<String> = output.secrets.iter().map(|secret| secret.name.clone()).collect();
         let state = self.gateways.entry(name.clone()).or_default();
-        let secrets = state.resources.keys().filter(|at| at.0 == ResourceType::Secret);
-        let gone: Vec<_> = secrets.filter(|at| !wanted.contains(&at.1)).cloned().collect();
+        let secrets = std::mem::replace(&mut state.secrets, wanted);
+        let gone: Vec<String> = secrets.difference(&state.secrets).cloned().collect();
+        let bundles = std::mem::replace(&mut state.bundles, output.bundles.clone());
         if state.uid != output.uid {
             self.observations.remove(name);
         }
         state.uid = output.uid;
         state.base_status = output.status;
         state.obstacle = output.obstacle;
-        let ports = state.plan.changed_ports(&output.plan);
-        self.dirty_listeners.extend(ports.into_iter().map(|port| (name.clone(), port)));
-        state.plan = output.plan;
-        // Those that are gone, too: their statuses go.
-        self.changed.sets.extend(state.sets.keys().chain(output.sets.keys()).cloned());
-        state.sets = output.sets;
-        for at in gone {
-            self.remove_resource(name, at);
+        if state.plan != output.plan {
+            let ports = state.plan.ports().chain(output.plan.ports());
+            self.dirty_listeners.extend(ports.map(|port| (name.clone(), port)));
+            state.plan = output.plan;
+        }
+        let clusters = std::mem::replace(&mut state.clusters, output.clusters.clone());
+        for secret in gone {
+            self.remove_resource(name, (ResourceType::Secret, secret));
+        }
+        for id in output.clusters.difference(&clusters) {
+            self.add_cluster_user(name, id);
+        }
+        for id in clusters.difference(&output.clusters) {
+            self.remove_cluster_user(name, id);
         }
         for resource in output.secrets {
             self.set_resource(name, resource);
         }
-        self.changed.gateways.insert(name.clone());
-        self.replace_model(name, Some(&output.model));
-    }
-
-    /// Replaces what others see of a Gateway, and marks what has to run or to be built again.
-    fn replace_model(&mut self, name: &NamespacedName, new: Option<&Arc<GatewayModel>>) {
-        let old = match new {
-            Some(new) => self.models.insert(name.clone(), Arc::clone(new)),
-            None => self.models.remove(name),
-        };
-        let Differences { parents, owners, ports } = differences(old.as_deref(), new.map(AsRef::as_ref));
-        if let Some(state) = self.gateways.get(name) {
-            let scopes = state.scopes_of(&owners);
+        for id in output.bundles.difference(&bundles) {
+            self.add_bundle_user(name, id);
+        }
+        for id in bundles.difference(&output.bundles) {
+            self.remove_bundle_user(name, id);
+        }
+        self.changed.attached.insert(name.clone());
+        if listeners_changed {
+            let mut scopes: BTreeSet<ScopeId> = BTreeSet::new();
+            for model in self.models.get(name).into_iter().chain([&output.model]) {
+                scopes.extend(model.listeners.iter().map(|l| ScopeId::of(l.port, &l.hostname)));
+            }
+            if let Some(state) = self.gateways.get(name) {
+                scopes.extend(state.scopes.keys().cloned());
+            }
             self.dirty_scopes.extend(scopes.into_iter().map(|scope| (name.clone(), scope)));
+            self.models.insert(name.clone(), output.model);
+            self.dirty.extend(self.dependencies.readers(&Dependency::Listeners(name.clone())).cloned());
         }
-        let mut touched = Vec::new();
-        if old.is_some() != new.is_some() {
-            touched.push(Dependency::Gateway(name.clone()));
-        }
-        if ports {
-            touched.push(Dependency::Ports(name.clone()));
-        }
-        touched.extend(parents.into_iter().map(|set| Dependency::Listeners(name.clone(), set)));
-        let owners = owners.into_iter();
-        touched.extend(owners.map(|(port, hostname)| Dependency::Owner(name.clone(), port, hostname)));
-        self.touch(touched);
     }
 
     fn remove_gateway(&mut self, name: &NamespacedName) {
-        self.touch_sets_of(name);
         if self.gateways.remove(name).is_none() {
             return;
         }
+        self.models.remove(name);
         self.observations.remove(name);
-        self.changed.gateways.insert(name.clone());
+        self.changed.attached.insert(name.clone());
         self.changed.removed.insert(name.clone());
         self.changed.resources.remove(name);
-        let orphans: Vec<ClusterId> = self
-            .clusters
-            .iter_mut()
-            .filter_map(|(id, state)| {
-                (state.remove_gateway(name) && state.users.is_empty()).then(|| id.clone())
-            })
-            .collect();
-        for id in orphans {
-            self.drop_cluster(&id);
-        }
+        self.forget_user(name);
         // The routes run again and find no Gateway, but what they added is already gone with it.
         for (key, shares) in &mut self.routes {
             let before = shares.len();
@@ -591,7 +526,7 @@ impl Translator {
                 self.dirty.extend(self.dependencies.readers(&Dependency::Parents(key.clone())).cloned());
             }
         }
-        self.replace_model(name, None);
+        self.dirty.extend(self.dependencies.readers(&Dependency::Listeners(name.clone())).cloned());
     }
 
     fn run_route(&mut self, unit: &Unit, key: &ObjectKey) {
@@ -638,97 +573,14 @@ impl Translator {
         let touched = state.replace(old, new);
         self.dirty_scopes.extend(touched.scopes.into_iter().map(|scope| (name.clone(), scope)));
         self.dirty_listeners.extend(touched.ports.into_iter().map(|port| (name.clone(), port)));
-        let counted = |one: &GatewayShare, other: &GatewayShare| {
-            one.listeners.iter().filter(|l| !other.listeners.contains(l)).cloned().collect::<Vec<_>>()
-        };
-        for listener in counted(old, new).into_iter().chain(counted(new, old)) {
-            match listener.set {
-                None => self.changed.gateways.insert(name.clone()),
-                Some(set) => self.changed.sets.insert(set),
-            };
+        if old.listeners != new.listeners {
+            self.changed.attached.insert(name.clone());
         }
         for id in new.clusters.iter().filter(|id| old.clusters.binary_search(id).is_err()) {
             self.add_cluster_user(name, id);
         }
         for id in old.clusters.iter().filter(|id| new.clusters.binary_search(id).is_err()) {
             self.remove_cluster_user(name, id);
-        }
-    }
-
-    fn add_cluster_user(&mut self, gateway: &NamespacedName, id: &ClusterId) {
-        let state = self.clusters.entry(id.clone()).or_insert_with(|| {
-            self.dirty.insert(Unit::Cluster(id.clone()));
-            if matches!(id.backend, BackendObject::Service(..)) {
-                self.dirty.insert(Unit::Endpoints(id.clone()));
-            }
-            ClusterState::default()
-        });
-        if state.add_user(gateway) {
-            let resources: Vec<Arc<Resource>> = state.resources().cloned().collect();
-            for resource in resources {
-                self.set_resource(gateway, resource);
-            }
-        }
-    }
-
-    fn remove_cluster_user(&mut self, gateway: &NamespacedName, id: &ClusterId) {
-        let Some(state) = self.clusters.get_mut(id) else { return };
-        if !state.remove_user(gateway) {
-            return;
-        }
-        let unused = state.users.is_empty();
-        for resource_type in [ResourceType::Cluster, ResourceType::ClusterLoadAssignment] {
-            self.remove_resource(gateway, (resource_type, id.name()));
-        }
-        if unused {
-            self.drop_cluster(id);
-        }
-    }
-
-    fn drop_cluster(&mut self, id: &ClusterId) {
-        self.clusters.remove(id);
-        for unit in [Unit::Cluster(id.clone()), Unit::Endpoints(id.clone())] {
-            self.dirty.remove(&unit);
-            self.forget(&unit);
-        }
-    }
-
-    fn run_cluster(&mut self, unit: &Unit, id: &ClusterId) {
-        let resource = self.run(unit, |reader, options| match &id.backend {
-            BackendObject::Service(name, _) => reader
-                .get::<Service>(&name.namespace, &name.name)
-                .map(|_| cluster::service_cluster(id, &options.system_ca_file)),
-            BackendObject::Static(name) => {
-                let backend =
-                    static_backend::parse(reader.get::<Backend>(&name.namespace, &name.name)?).ok()?;
-                Some(cluster::static_cluster(id, &backend, &options.system_ca_file))
-            }
-        });
-        if let Some(Some(resource)) = resource {
-            self.publish_cluster(id, |state| state.cluster = Some(Arc::clone(&resource)), &resource);
-        }
-    }
-
-    fn run_endpoints(&mut self, unit: &Unit, id: &ClusterId) {
-        let BackendObject::Service(name, port) = &id.backend else { return };
-        let output = self.run(unit, |reader, _| service::endpoints(reader, id, name, *port));
-        if let Some((resource, problems)) = output {
-            self.set_problems(unit, problems);
-            self.publish_cluster(id, |state| state.endpoints = Some(Arc::clone(&resource)), &resource);
-        }
-    }
-
-    fn publish_cluster(
-        &mut self,
-        id: &ClusterId,
-        keep: impl FnOnce(&mut ClusterState),
-        resource: &Arc<Resource>,
-    ) {
-        let Some(state) = self.clusters.get_mut(id) else { return };
-        keep(state);
-        let users: Vec<NamespacedName> = state.users.iter().map(|(name, _)| name.clone()).collect();
-        for gateway in users {
-            self.set_resource(&gateway, Arc::clone(resource));
         }
     }
 
@@ -755,6 +607,18 @@ impl Translator {
         }
     }
 
+    fn run_tls_policy(&mut self, unit: &Unit, name: &NamespacedName) {
+        let output = self.run(unit, |reader, options| tls_policy::status::translate(reader, name, options));
+        if let Some((status, problems)) = output {
+            self.set_problems(unit, problems);
+            let key = ObjectKey::new(Kind::BackendTlsPolicy, &name.namespace, &name.name);
+            if self.store.object(&key).is_none() {
+                self.forget(unit);
+            }
+            self.set_status(key, status.map(Status::Policy));
+        }
+    }
+
     fn build_scope(&mut self, gateway: &NamespacedName, id: &ScopeId) {
         let (Some(state), Some(model)) = (self.gateways.get(gateway), self.models.get(gateway)) else {
             return;
@@ -774,8 +638,7 @@ impl Translator {
             Some(resource) => self.set_resource(gateway, resource),
             None => self.remove_resource(gateway, (ResourceType::Listener, envoy::listener::name(port))),
         }
-        self.changed.gateways.insert(gateway.clone());
-        self.touch_sets_of(gateway);
+        self.changed.attached.insert(gateway.clone());
     }
 }
 

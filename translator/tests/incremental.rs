@@ -28,10 +28,11 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "a",
         "one",
         &[
-            "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: All}}, listeners: [{name: http, port: 80, protocol: HTTP}]}",
-            "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: Same}}, infrastructure: {labels: {team: edge}, parametersRef: {group: gateway.kgateway.dev, kind: GatewayParameters, name: own}}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.x.org', allowedRoutes: {namespaces: {from: All}}}, {name: exact, port: 80, protocol: HTTP, hostname: a.x.org}]}",
-            "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}, listeners: [{name: http, port: 80, protocol: HTTP}, {name: http2, port: 80, protocol: HTTP}, {name: alt, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}}]}",
-            "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: All}}, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: '*.x.org', tls: {certificateRefs: [{name: cert}]}}, {name: b, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: b}]}}]}",
+            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP}]}",
+            "spec: {gatewayClassName: postern, infrastructure: {labels: {team: edge}, parametersRef: {group: gateway.kgateway.dev, kind: GatewayParameters, name: own}}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.x.org', allowedRoutes: {namespaces: {from: All}}}, {name: exact, port: 80, protocol: HTTP, hostname: a.x.org}]}",
+            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP}, {name: http2, port: 80, protocol: HTTP}, {name: alt, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}}]}",
+            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: '*.x.org', tls: {certificateRefs: [{name: cert}]}}, {name: b, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: b}]}}]}",
+            "spec: {gatewayClassName: postern, tls: {backend: {clientCertificateRef: {name: cert}}}, listeners: [{name: http, port: 80, protocol: HTTP}]}",
         ],
     ),
     (
@@ -39,7 +40,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "b",
         "two",
         &[
-            "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: All}}, listeners: [{name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}",
+            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}",
             "spec: {gatewayClassName: other, listeners: [{name: http, port: 80, protocol: HTTP}]}",
         ],
     ),
@@ -51,8 +52,6 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {parentRefs: [{name: one}], hostnames: [a.x.org], rules: [{name: n, backendRefs: [{name: s1, port: 80}]}]}",
             "spec: {parentRefs: [{name: one}, {name: two, namespace: b}], hostnames: [a.x.org, '*.x.org'], rules: [{matches: [{path: {value: /p}}], backendRefs: [{name: s1, port: 80, weight: 3}, {name: s2, namespace: b, port: 80}]}]}",
             "spec: {parentRefs: [{name: one, sectionName: exact}], rules: [{filters: [{type: ExtensionRef, extensionRef: {group: gateway.kgateway.dev, kind: DirectResponse, name: dr}}]}]}",
-            "spec: {parentRefs: [{name: more, kind: ListenerSet}, {name: other, namespace: b, kind: ListenerSet}], hostnames: [a.x.org, s.x.org, '*.x.org'], rules: [{backendRefs: [{name: s1, port: 80}]}]}",
-            "spec: {parentRefs: [{name: more, kind: ListenerSet, sectionName: http}, {name: one}], rules: [{backendRefs: [{name: s1, port: 80}]}]}",
             "spec: {parentRefs: [{name: one}], rules: [{filters: [{type: Unheard}], backendRefs: [{name: s1, port: 80}]}, {matches: [{path: {type: RegularExpression, value: '('}}]}]}",
         ],
     ),
@@ -62,7 +61,6 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "r2",
         &[
             "spec: {parentRefs: [{name: two}], rules: [{backendRefs: [{name: s2, port: 80}]}]}",
-            "spec: {parentRefs: [{name: other, kind: ListenerSet, port: 80}, {name: more, namespace: a, kind: ListenerSet}], hostnames: [b.x.org], rules: [{backendRefs: [{name: s2, port: 80}]}]}",
             "spec: {parentRefs: [{name: one, namespace: a}, {name: two}], hostnames: [b.x.org, a.x.org], rules: [{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: s1, namespace: a, port: 80}}}], backendRefs: [{group: gateway.kgateway.dev, kind: Backend, name: st}]}]}",
         ],
     ),
@@ -77,6 +75,52 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         ],
     ),
     (Kind::Service, "b", "s2", &["spec: {ports: [{port: 80}]}", "spec: {type: ExternalName}"]),
+    (
+        Kind::BackendTlsPolicy,
+        "a",
+        "tls1",
+        &[
+            "spec: {targetRefs: [{group: '', kind: Service, name: s1}], validation: {hostname: s1.org, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}",
+            "spec: {targetRefs: [{group: '', kind: Service, name: s1, sectionName: http}], validation: {hostname: s1.org, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}, {group: certificates.k8s.io, kind: ClusterTrustBundle, name: all}]}}",
+            "spec: {targetRefs: [{group: '', kind: Service, name: s1}], validation: {hostname: other.org, wellKnownCACertificates: System}, options: {postern.dev/minimum-tls-version: '1.3'}}",
+            "spec: {targetRefs: [{group: '', kind: Service, name: gone}], validation: {hostname: '', wellKnownCACertificates: System}}",
+        ],
+    ),
+    (
+        Kind::BackendTlsPolicy,
+        "a",
+        "tls2",
+        &[
+            "spec: {targetRefs: [{group: '', kind: Service, name: s1}], validation: {hostname: young.org, caCertificateRefs: [{group: certificates.k8s.io, kind: ClusterTrustBundle, name: all}]}}",
+            "spec: {targetRefs: [{group: '', kind: Service, name: s1, sectionName: nope}], validation: {hostname: young.org, wellKnownCACertificates: System}}",
+        ],
+    ),
+    (
+        Kind::BackendTlsPolicy,
+        "b",
+        "tls3",
+        &[
+            "spec: {targetRefs: [{group: gateway.kgateway.dev, kind: Backend, name: st}, {group: '', kind: Service, name: s2}], validation: {hostname: b.org, caCertificateRefs: [{group: '', kind: Secret, name: cert}, {group: certificates.k8s.io, kind: ClusterTrustBundle, name: all}]}}",
+            "spec: {targetRefs: [{group: gateway.kgateway.dev, kind: Backend, name: st}], validation: {hostname: b.org, wellKnownCACertificates: Own}}",
+        ],
+    ),
+    (
+        Kind::ConfigMap,
+        "a",
+        "ca",
+        &[
+            "data: {ca.crt: ${one}}",
+            "data: {ca.crt: ${two}}",
+            "data: {ca.crt: ''}",
+            "data: {ca.crt: ${one}, other: x}",
+        ],
+    ),
+    (
+        Kind::ClusterTrustBundle,
+        "",
+        "all",
+        &["spec: {trustBundle: ${two}}", "spec: {trustBundle: nothing}", "spec: {trustBundle: ${one}}"],
+    ),
     (
         Kind::EndpointSlice,
         "a",
@@ -94,7 +138,6 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         &[
             "spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: a}], to: [{group: '', kind: Service}]}",
             "spec: {from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: a}], to: [{group: '', kind: Secret}]}",
-            "spec: {from: [{group: gateway.networking.k8s.io, kind: ListenerSet, namespace: a}], to: [{group: '', kind: Secret}]}",
         ],
     ),
     (
@@ -115,8 +158,6 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         &[
             "spec: {targetRefs: [{kind: HTTPRoute, name: r1}, {kind: Gateway, name: one}], timeout: {request: 5s, idle: 1s}, cors: {allowOrigins: ['*']}}",
             "spec: {targetRefs: [{kind: HTTPRoute, name: nowhere}], timeout: {request: oops}}",
-            "spec: {targetRefs: [{kind: ListenerSet, name: more}], timeout: {request: 7s}}",
-            "spec: {targetRefs: [{kind: ListenerSet, name: more, sectionName: http}, {kind: ListenerSet, name: gone}], retries: {attempts: 3, retryOn: 5xx}}",
         ],
     ),
     (
@@ -135,7 +176,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "a",
         "grpc",
         &[
-            "spec: {parentRefs: [{name: one}, {name: two, namespace: b}, {kind: ListenerSet, name: more}], rules: []}",
+            "spec: {parentRefs: [{name: one}, {name: two, namespace: b}], rules: []}",
             "spec: {parentRefs: [{name: two, namespace: b}], rules: []}",
         ],
     ),
@@ -154,20 +195,8 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "a",
         "more",
         &[
-            "spec: {parentRef: {name: one}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: s.x.org}, {name: alt, port: 82, protocol: HTTP}]}",
-            "spec: {parentRef: {name: two, namespace: b}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: s.x.org, allowedRoutes: {namespaces: {from: All}}}]}",
-            "spec: {parentRef: {name: one}, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: a.x.org, tls: {certificateRefs: [{name: cert}]}}, {name: b, port: 443, protocol: HTTPS, hostname: '*.x.org', tls: {certificateRefs: [{name: cert, namespace: b}]}}]}",
-            "spec: {parentRef: {name: one}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.x.org'}, {name: again, port: 80, protocol: HTTP, hostname: '*.x.org'}]}",
-        ],
-    ),
-    (
-        Kind::ListenerSet,
-        "b",
-        "other",
-        &[
-            "spec: {parentRef: {name: two}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: b.x.org}]}",
-            "spec: {parentRef: {name: one, namespace: a}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: a.x.org, allowedRoutes: {namespaces: {from: All}}}]}",
-            "spec: {parentRef: {name: one, namespace: a}, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: b.x.org, tls: {certificateRefs: [{name: cert, namespace: a}]}}, {name: alt, port: 82, protocol: HTTP, hostname: b.x.org}]}",
+            "spec: {parentRef: {name: two, namespace: b}, listeners: []}",
+            "spec: {parentRef: {name: one}, listeners: []}",
         ],
     ),
     (
@@ -215,12 +244,31 @@ fn certificate(variant: usize) -> &'static str {
     &all[variant % all.len()]
 }
 
+/// Puts the certificates of the authorities of the golden `backend-tls` in the place of their names.
+fn with_authorities(content: &str) -> String {
+    static DATA: std::sync::OnceLock<Vec<(String, String)>> = std::sync::OnceLock::new();
+    let all = DATA.get_or_init(|| {
+        let golden = objects::load(include_str!("golden/backend-tls/input.yaml"));
+        let maps = golden.into_iter().filter_map(|object| match object {
+            Object::ConfigMap(map) => {
+                Some((map.metadata.name.clone()?, map.data.as_ref()?.get("ca.crt")?.clone()))
+            }
+            _ => None,
+        });
+        maps.collect()
+    });
+    all.iter().fold(content.to_owned(), |content, (name, pem)| {
+        content.replace(&format!("${{{name}}}"), &format!("{pem:?}"))
+    })
+}
+
 fn object(slot: usize, variant: usize) -> Object {
     let (kind, namespace, name, variants) = SLOTS[slot];
     let content = match variants[variant % variants.len()] {
         CERTIFICATES => certificate(variant / variants.len()),
         content => content,
     };
+    let content = &with_authorities(content);
     let (metadata, body) =
         match content.strip_prefix("labels: ").map(|rest| rest.split_once("; ").unwrap_or((rest, ""))) {
             Some((labels, body)) => (format!(", labels: {labels}"), body),
@@ -255,6 +303,8 @@ fn object(slot: usize, variant: usize) -> Object {
 enum Step {
     Set(usize, usize),
     Delete(usize),
+    /// The cluster serves ClusterTrustBundles, or does not.
+    Serve(bool),
     Translate,
 }
 
@@ -262,6 +312,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..SLOTS.len(), 0_usize..4).prop_map(|(slot, variant)| Step::Set(slot, variant)),
         2 => (0..SLOTS.len()).prop_map(Step::Delete),
+        1 => any::<bool>().prop_map(Step::Serve),
         3 => Just(Step::Translate),
     ]
 }
@@ -334,8 +385,14 @@ fn check(mut world: BTreeMap<usize, usize>, steps: Vec<Step>) -> Result<(), Test
     }
     let mut mirror = Mirror::default();
     let mut references = BTreeSet::new();
+    let mut served = true;
     for step in steps {
         match step {
+            Step::Serve(now) => {
+                served = now;
+                incremental.set_served(Kind::ClusterTrustBundle, now);
+                continue;
+            }
             Step::Set(slot, variant) => {
                 world.insert(slot, variant);
                 incremental.apply(Change::Upsert(object(slot, variant)));
@@ -356,8 +413,12 @@ fn check(mut world: BTreeMap<usize, usize>, steps: Vec<Step>) -> Result<(), Test
                 mirror.take(update);
             }
         }
-        let scratch =
-            objects::translated_with(options(), world.iter().map(|(slot, variant)| object(*slot, *variant)));
+        let mut scratch = Translator::new(options());
+        scratch.set_served(Kind::ClusterTrustBundle, served);
+        for (slot, variant) in &world {
+            scratch.apply(Change::Upsert(object(*slot, *variant)));
+        }
+        scratch.translate();
         prop_assert_eq!(&Mirror::of(&incremental), &Mirror::of(&scratch));
         prop_assert_eq!(incremental.references(), scratch.references());
         prop_assert_eq!(&references, scratch.references(), "a change of references was not told");
@@ -408,7 +469,28 @@ fn one_endpoint_change_runs_one_unit() {
     assert_eq!(translator.units_run() - before, 1);
     let changes: Vec<&str> =
         update.gateways.values().flat_map(|g| &g.changes).map(|c| c.name.as_str()).collect();
-    assert_eq!(changes, ["a/s1:80"]);
+    assert_eq!(changes, ["a/s1:80~tls"]);
+}
+
+/// Sets one slot in a world in which all slots have their first variant; returns the names of what changed and how many units ran.
+fn after(slot: (Kind, &str), variant: usize) -> (Vec<String>, u64) {
+    let mut translator = objects::translated_with(options(), (0..SLOTS.len()).map(|slot| object(slot, 0)));
+    let before = translator.units_run();
+    let slot = SLOTS.iter().position(|s| (s.0, s.2) == slot).expect("a slot");
+    translator.apply(Change::Upsert(object(slot, variant)));
+    let update = translator.translate();
+    let changes: BTreeSet<String> =
+        update.gateways.values().flat_map(|g| &g.changes).map(|c| c.name.clone()).collect();
+    (changes.into_iter().collect(), translator.units_run() - before)
+}
+
+/// Rotating an authority changes its secret and no cluster; what a policy says changes its cluster and no route.
+#[test]
+fn tls_to_backends_changes_what_it_is_about() {
+    // The secret, the cluster that trusts it and the status of its policy run.
+    assert_eq!(after((Kind::ConfigMap, "ca"), 1), (vec!["ca/configmap/a/ca".to_owned()], 3));
+    let (changes, _) = after((Kind::BackendTlsPolicy, "tls1"), 2);
+    assert_eq!(changes, ["a/s1:80~tls", "ca/configmap/a/ca"]);
 }
 
 /// Two routes change places between two backends: for a moment nobody names either cluster, but nothing comes of it.

@@ -183,6 +183,10 @@ impl Engine {
                 self.translation.set_bundle_version(version);
                 self.due = true;
             }
+            WatchEvent::Served { kind, served } => {
+                self.translation.set_served(kind, served);
+                self.due = true;
+            }
             WatchEvent::Invalid { key, uid, generation, error } => {
                 self.sinks.invalid(&key, &uid, generation, &error);
             }

@@ -103,6 +103,7 @@ const fn has_status(kind: Kind) -> bool {
             | Kind::Secret
             | Kind::ConfigMap
             | Kind::EndpointSlice
+            | Kind::ClusterTrustBundle
             | Kind::ReferenceGrant
     )
 }

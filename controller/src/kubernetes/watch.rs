@@ -178,6 +178,14 @@ pub enum WatchEvent {
         /// The namespace, where each is watched by itself.
         namespace: Option<String>,
     },
+    /// Whether there can be objects of a kind: not if the API server does not serve it, or if it cannot be read with this scope. It
+    /// is assumed that there can; what is otherwise comes before [`WatchEvent::Synced`], and when it changes.
+    Served {
+        /// The kind.
+        kind: Kind,
+        /// Whether there can be objects of it.
+        served: bool,
+    },
     /// The version of the Gateway API that is installed, as its CustomResourceDefinitions say; `None` if they do not. Comes
     /// before [`WatchEvent::Synced`] and when it changes, but not with [`Scope::Namespaces`].
     BundleVersion {
@@ -299,6 +307,9 @@ fn tasks(
         tasks.spawn(bundle::run(context.clone(), outlet));
     } else if let Scope::Namespaces(names) = scope {
         tasks.spawn(async move {
+            for kind in Kind::ALL.iter().copied().filter(|kind| resource::is_optional(*kind)) {
+                outlet.event(WatchEvent::Served { kind, served: false }).await?;
+            }
             for change in synthetic::changes(&names, &gateway_classes, &controller_name) {
                 outlet.change(change).await?;
             }

@@ -76,7 +76,8 @@ start_apiserver() { # start_apiserver PORT_OF_ETCD FLAG...
 		--allow-privileged=true --token-auth-file="$keys/tokens.csv" --profiling=false \
 		--tls-cert-file="$keys/apiserver.crt" --tls-private-key-file="$keys/apiserver.key" \
 		--service-account-issuer=https://kubernetes.default.svc --service-account-signing-key-file="$keys/tokens.key" \
-		--service-account-key-file="$keys/tokens.crt" "$@"
+		--service-account-key-file="$keys/tokens.crt" --feature-gates=ClusterTrustBundle=true \
+		--runtime-config=certificates.k8s.io/v1beta1/clustertrustbundles=true "$@"
 }
 
 # The default limit of requests costs seconds when everything starts. A node that says nothing for a while stays what it

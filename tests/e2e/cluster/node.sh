@@ -205,6 +205,12 @@ node_status() {
 	kubectl wait --for=condition=Ready node/node --timeout=0s >/dev/null
 }
 
+pool() (
+	# shellcheck source=/dev/null
+	. "$STATE/settings"
+	say "$POOL"
+)
+
 load_images() {
 	local file
 	for file; do

@@ -2,12 +2,12 @@
 # What a cluster is made of. A part is a directory below parts/ with a script `build`, which puts it together in the
 # directory that it is given. What was built stays in the cache, under a name with the digest of all that decides it.
 
-PARTS=(kubernetes debian coredns echo images)
+PARTS=(kubernetes debian coredns echo images) # of every node; `conformance` is built when it is asked for
 declare -A MADE_OF=([images]='kubernetes coredns echo')
 
 part_digest() {
 	local part=$1 other
-	[ -x "$HERE/parts/$part/build" ] || die "no part '$part'; there are: ${PARTS[*]}"
+	[ -x "$HERE/parts/$part/build" ] || die "no part '$part'; there are: ${PARTS[*]} conformance"
 	{
 		uname -m
 		for other in ${MADE_OF[$part]:-}; do part_digest "$other"; done

@@ -16,6 +16,7 @@
 // A helper of tests has nobody to return an error to: it fails the test.
 #![allow(clippy::missing_panics_doc, clippy::format_collect, clippy::unwrap_used)]
 
+mod authorization;
 mod backend;
 mod client;
 mod cluster;
@@ -30,6 +31,7 @@ mod wait;
 mod world;
 mod yaml;
 
+pub use authorization::{Asked, AuthorizationServer, Decision};
 pub use backend::{Backend, Reply, Seen};
 pub use client::{Answer, Call, Connection, Protocol, raw};
 pub use cluster::{

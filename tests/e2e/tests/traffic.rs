@@ -8,16 +8,18 @@ mod backends;
 mod cors;
 #[path = "traffic/extensions.rs"]
 mod extensions;
+#[path = "traffic/external_auth.rs"]
+mod external_auth;
 #[path = "traffic/gateways.rs"]
 mod gateways;
+#[path = "traffic/grpc.rs"]
+mod grpc;
 #[path = "traffic/headers.rs"]
 mod headers;
 #[path = "traffic/hostnames.rs"]
 mod hostnames;
 #[path = "traffic/https.rs"]
 mod https;
-#[path = "traffic/listener_sets.rs"]
-mod listener_sets;
 #[path = "traffic/matching.rs"]
 mod matching;
 #[path = "traffic/mirrors.rs"]
@@ -32,3 +34,5 @@ mod references;
 mod resilience;
 #[path = "traffic/rewrites.rs"]
 mod rewrites;
+#[path = "traffic/sessions.rs"]
+mod sessions;

@@ -1,11 +1,11 @@
 //! From a backendRef to a cluster, or to the reason why there is none.
 
 use k8s_openapi::api::core::v1::Service;
-use postern_api::gateway_api::{BackendRef, BackendTlsPolicy, reason};
+use postern_api::gateway_api::{BackendRef, reason};
 use postern_api::kgateway::Backend;
 
 use super::service::{self};
-use super::{BackendObject, ClusterId, Upstream, static_backend};
+use super::{BackendObject, ClusterId, Security, Upstream, static_backend, tls_policy};
 use crate::dependency::Reader;
 use crate::grants::{self, Reference};
 use crate::object::{Kind, NamespacedName, ObjectKey};
@@ -35,6 +35,40 @@ pub(crate) fn backend<F>(
     reader: &Reader<'_>,
     route: &ObjectKey,
     reference: &BackendRef<F>,
+) -> Result<ClusterId, Unresolved> {
+    let traffic = match route.kind {
+        Kind::GrpcRoute => Traffic::Grpc,
+        Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => Traffic::Connections,
+        _ => Traffic::Requests,
+    };
+    carrying(reader, route, reference, traffic)
+}
+
+/// Resolves a reference of `object` to a backend that speaks gRPC.
+pub(crate) fn grpc_backend<F>(
+    reader: &Reader<'_>,
+    object: &ObjectKey,
+    reference: &BackendRef<F>,
+) -> Result<ClusterId, Unresolved> {
+    carrying(reader, object, reference, Traffic::Grpc)
+}
+
+/// What the backend gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Traffic {
+    /// Requests, as the backend wants them.
+    Requests,
+    /// Requests of gRPC, which needs HTTP/2 whatever the backend says or does not say.
+    Grpc,
+    /// Connections as they are, whatever is spoken in them.
+    Connections,
+}
+
+fn carrying<F>(
+    reader: &Reader<'_>,
+    route: &ObjectKey,
+    reference: &BackendRef<F>,
+    traffic: Traffic,
 ) -> Result<ClusterId, Unresolved> {
     let group = reference.group.as_deref().unwrap_or_default();
     let kind = reference.kind.as_deref().unwrap_or(Kind::Service.as_str());
@@ -66,12 +100,16 @@ pub(crate) fn backend<F>(
         ));
     }
     match known {
-        Kind::Backend => backend_object(reader, name),
-        _ => service(reader, name, reference.port, route.kind),
+        Kind::Backend => backend_object(reader, name, traffic),
+        _ => service(reader, name, reference.port, traffic),
     }
 }
 
-fn backend_object(reader: &Reader<'_>, name: NamespacedName) -> Result<ClusterId, Unresolved> {
+fn backend_object(
+    reader: &Reader<'_>,
+    name: NamespacedName,
+    traffic: Traffic,
+) -> Result<ClusterId, Unresolved> {
     let Some(object) = reader.get::<Backend>(&name.namespace, &name.name) else {
         return Err(unresolved(
             reason::BACKEND_NOT_FOUND,
@@ -81,7 +119,18 @@ fn backend_object(reader: &Reader<'_>, name: NamespacedName) -> Result<ClusterId
         ));
     };
     match static_backend::parse(object) {
-        Ok(parsed) => Ok(ClusterId { backend: BackendObject::Static(name), upstream: parsed.upstream }),
+        Ok(parsed) => {
+            let backend = BackendObject::Static(name);
+            let security = if tls_policy::asks_for_tls(reader, &backend.key(), None) {
+                Security::Tls
+            } else if parsed.hosts.iter().any(|host| host.sni.is_some()) {
+                Security::OfHosts
+            } else {
+                Security::Cleartext
+            };
+            let upstream = if traffic == Traffic::Grpc { Upstream::Http2 } else { parsed.upstream };
+            Ok(ClusterId { backend, upstream, security })
+        }
         Err(fault) => Err(unresolved(
             reason::BACKEND_NOT_FOUND,
             ".name",
@@ -95,7 +144,7 @@ fn service(
     reader: &Reader<'_>,
     name: NamespacedName,
     port: Option<u16>,
-    route: Kind,
+    traffic: Traffic,
 ) -> Result<ClusterId, Unresolved> {
     let Some(port) = port.filter(|p| *p != 0) else {
         return Err(unresolved(
@@ -113,14 +162,6 @@ fn service(
             "create the Service, or mend the name",
         ));
     };
-    if let Some(policy) = tls_policy(reader, &name) {
-        return Err(unresolved(
-            reason::UNSUPPORTED_VALUE,
-            ".name",
-            format!("BackendTLSPolicy {policy} asks for TLS to Service {name}, which this version cannot do"),
-            "remove the policy, or refer to a Backend of type Static with tls; until then the share answers 500",
-        ));
-    }
     let spec = object.spec.as_ref();
     if spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName") {
         return Err(unresolved(
@@ -142,12 +183,12 @@ fn service(
             format!("use one of its ports: {}", known.join(", ")),
         ));
     };
-    let upstream = match found.app_protocol.as_deref() {
-        Some("kubernetes.io/h2c" | "grpc" | "http2") => Upstream::Http2,
-        // gRPC needs HTTP/2, whatever the Service says or does not say.
-        None | Some("http") if route == Kind::GrpcRoute => Upstream::Http2,
-        Some("https" | "kubernetes.io/wss") => Upstream::Http1OverTls,
-        Some(unknown) if unknown.starts_with("kubernetes.io/") && unknown != "kubernetes.io/ws" => {
+    let (upstream, speaks_tls) = match found.app_protocol.as_deref() {
+        _ if traffic == Traffic::Connections => (Upstream::Http1, false),
+        Some("kubernetes.io/h2c" | "grpc" | "http2") => (Upstream::Http2, false),
+        Some("kubernetes.io/ws") => (Upstream::Http1, false),
+        Some("kubernetes.io/wss") => (Upstream::Http1, true),
+        Some(unknown) if unknown.starts_with("kubernetes.io/") => {
             return Err(unresolved(
                 reason::UNSUPPORTED_PROTOCOL,
                 ".port",
@@ -155,19 +196,13 @@ fn service(
                 "use kubernetes.io/h2c, kubernetes.io/ws, kubernetes.io/wss, grpc, http or https",
             ));
         }
-        _ => Upstream::Http1,
+        other if traffic == Traffic::Grpc => (Upstream::Http2, other == Some("https")),
+        other => (Upstream::Http1, other == Some("https")),
     };
-    Ok(ClusterId { backend: BackendObject::Service(name, port), upstream })
-}
-
-/// The BackendTLSPolicy on a Service. Sending requests there in cleartext would be worse than not sending them.
-fn tls_policy(reader: &Reader<'_>, service: &NamespacedName) -> Option<NamespacedName> {
-    let policies = reader.all_in::<BackendTlsPolicy>(&service.namespace);
-    let policy = policies.into_iter().find(|policy| {
-        let mut targets = policy.spec.target_refs.iter();
-        targets.any(|target| target.kind == Kind::Service.as_str() && target.name == service.name)
-    })?;
-    Some(NamespacedName::new(&service.namespace, policy.metadata.name.clone().unwrap_or_default()))
+    let backend = BackendObject::Service(name, port);
+    let asked = tls_policy::asks_for_tls(reader, &backend.key(), found.name.as_deref());
+    let security = if asked || speaks_tls { Security::Tls } else { Security::Cleartext };
+    Ok(ClusterId { backend, upstream, security })
 }
 
 #[cfg(test)]
@@ -184,15 +219,15 @@ mod tests {
     #[test]
     fn app_protocols() {
         for (protocol, expected) in [
-            ("", Some(Upstream::Http1)),
-            ("http", Some(Upstream::Http1)),
-            ("kubernetes.io/ws", Some(Upstream::Http1)),
-            ("example.com/own", Some(Upstream::Http1)),
-            ("kubernetes.io/h2c", Some(Upstream::Http2)),
-            ("grpc", Some(Upstream::Http2)),
-            ("http2", Some(Upstream::Http2)),
-            ("https", Some(Upstream::Http1OverTls)),
-            ("kubernetes.io/wss", Some(Upstream::Http1OverTls)),
+            ("", Some("a/s:80")),
+            ("http", Some("a/s:80")),
+            ("kubernetes.io/ws", Some("a/s:80")),
+            ("example.com/own", Some("a/s:80")),
+            ("kubernetes.io/h2c", Some("a/s:80~h2")),
+            ("grpc", Some("a/s:80~h2")),
+            ("http2", Some("a/s:80~h2")),
+            ("https", Some("a/s:80~tls")),
+            ("kubernetes.io/wss", Some("a/s:80~tls")),
             ("kubernetes.io/quic", None),
         ] {
             let field =
@@ -201,24 +236,83 @@ mod tests {
             let world = World::new(&[(Kind::Service, "a/s", &ports)]);
             let got = resolve(&world, "{name: s, port: 80}");
             match expected {
-                Some(upstream) => {
-                    let backend = BackendObject::Service(named("a/s"), 80);
-                    assert_eq!(got.unwrap(), ClusterId { backend, upstream }, "{protocol}");
-                }
+                Some(name) => assert_eq!(got.unwrap().name(), name, "{protocol}"),
                 None => assert_eq!(got.unwrap_err().reason, reason::UNSUPPORTED_PROTOCOL, "{protocol}"),
             }
+        }
+    }
+
+    /// A GRPCRoute speaks HTTP/2 to its backends, over TLS too; routes of connections change nothing about them.
+    #[test]
+    fn the_kind_of_the_route_decides_with() {
+        let ports =
+            "spec: {ports: [{port: 80}, {port: 443, appProtocol: https}, {port: 444, appProtocol: HTTPS}]}";
+        let world = World::new(&[(Kind::Service, "a/s", ports)]);
+        for (kind, port, name) in [
+            (Kind::GrpcRoute, 80, "a/s:80~h2"),
+            (Kind::GrpcRoute, 443, "a/s:443~h2~tls"),
+            (Kind::GrpcRoute, 444, "a/s:444~h2"),
+            (Kind::TlsRoute, 443, "a/s:443"),
+            (Kind::TcpRoute, 443, "a/s:443"),
+        ] {
+            let reference: BackendRef = yaml(&format!("{{name: s, port: {port}}}"));
+            let id = backend(&world.reader(), &ObjectKey::new(kind, "a", "r"), &reference).unwrap();
+            assert_eq!(id.name(), name, "{kind}");
         }
     }
 
     /// Clusters are named after the backend and what changes the connection to it, never after a route.
     #[test]
     fn names_of_clusters() {
-        let name = |backend, upstream| ClusterId { backend, upstream }.name();
+        let name = |backend, upstream, security| ClusterId { backend, upstream, security }.name();
         let service = || BackendObject::Service(named("a/s"), 80);
-        assert_eq!(name(service(), Upstream::Http1), "a/s:80");
-        assert_eq!(name(service(), Upstream::Http2), "a/s:80~h2");
-        assert_eq!(name(service(), Upstream::Http1OverTls), "a/s:80~tls");
-        assert_eq!(name(BackendObject::Static(named("a/s")), Upstream::Http1), "backend/a/s");
+        let own = || BackendObject::Static(named("a/s"));
+        let mutual = || Security::Mutual(Box::new(named("b/g")));
+        assert_eq!(name(service(), Upstream::Http1, Security::Cleartext), "a/s:80");
+        assert_eq!(name(service(), Upstream::Http2, Security::Cleartext), "a/s:80~h2");
+        assert_eq!(name(service(), Upstream::Http1, Security::Tls), "a/s:80~tls");
+        assert_eq!(name(service(), Upstream::Http2, Security::Tls), "a/s:80~h2~tls");
+        assert_eq!(name(service(), Upstream::Http2, mutual()), "a/s:80~h2~mtls");
+        assert_eq!(name(own(), Upstream::Http1, Security::OfHosts), "backend/a/s");
+        assert_eq!(name(own(), Upstream::Http1, Security::Tls), "backend/a/s~tls");
+        assert_eq!(name(own(), Upstream::Http1, mutual()), "backend/a/s~mtls");
+    }
+
+    /// A policy makes TLS of whatever was spoken, on all ports or on the one that it names; also one that is not valid, because
+    /// cleartext is not what anybody asked for.
+    #[test]
+    fn policies_ask_for_tls() {
+        let service = "spec: {ports: [{name: one, port: 80}, {name: two, port: 81, appProtocol: grpc}]}";
+        let backend = "spec: {type: Static, static: {hosts: [{host: x.y, port: 80}]}}";
+        let policy =
+            |target: &str| format!("spec: {{targetRefs: [{{{target}}}], validation: {{hostname: ''}}}}");
+        for (target, names) in [
+            ("group: '', kind: Service, name: s", ["a/s:80~tls", "a/s:81~h2~tls", "backend/a/b"]),
+            (
+                "group: '', kind: Service, name: s, sectionName: two",
+                ["a/s:80", "a/s:81~h2~tls", "backend/a/b"],
+            ),
+            ("group: '', kind: Service, name: s, sectionName: gone", ["a/s:80", "a/s:81~h2", "backend/a/b"]),
+            ("group: '', kind: Service, name: other", ["a/s:80", "a/s:81~h2", "backend/a/b"]),
+            (
+                "group: gateway.kgateway.dev, kind: Backend, name: b",
+                ["a/s:80", "a/s:81~h2", "backend/a/b~tls"],
+            ),
+            ("group: x, kind: Service, name: s", ["a/s:80", "a/s:81~h2", "backend/a/b"]),
+        ] {
+            let world = World::new(&[
+                (Kind::Service, "a/s", service),
+                (Kind::Backend, "a/b", backend),
+                (Kind::BackendTlsPolicy, "a/p", &policy(target)),
+            ]);
+            let references = [
+                "{name: s, port: 80}",
+                "{name: s, port: 81}",
+                "{name: b, kind: Backend, group: gateway.kgateway.dev}",
+            ];
+            let got = references.map(|reference| resolve(&world, reference).unwrap().name());
+            assert_eq!(got, names, "{target}");
+        }
     }
 
     #[test]

@@ -160,7 +160,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::backend::{BackendObject, Upstream};
+    use crate::backend::{BackendObject, Security, Upstream};
     use crate::dependency::tests::{World, named};
     use crate::object::Object;
     use crate::store::Change;
@@ -186,8 +186,11 @@ mod tests {
         for (index, rest) in slices.iter().enumerate() {
             world.store.apply(Change::Upsert(slice(&format!("s-{index}"), rest)));
         }
-        let cluster =
-            ClusterId { backend: BackendObject::Service(named("a/s"), 80), upstream: Upstream::Http1 };
+        let cluster = ClusterId {
+            backend: BackendObject::Service(named("a/s"), 80),
+            upstream: Upstream::Http1,
+            security: Security::Cleartext,
+        };
         let (resource, problems) = endpoints(&world.reader(), &cluster, &named("a/s"), 80);
         let message = ClusterLoadAssignment::decode(resource.body.clone()).unwrap();
         assert_eq!(message.cluster_name, "a/s:80");

@@ -8,13 +8,11 @@ use envoy_types::pb::envoy::config::cluster::v3::{
     CircuitBreakers, Cluster, circuit_breakers::Thresholds, cluster,
 };
 use envoy_types::pb::envoy::config::core::v3::{
-    DataSource, HealthStatus, Http1ProtocolOptions, Http2ProtocolOptions, Metadata, RoutingPriority,
-    data_source, transport_socket::ConfigType,
+    HealthStatus, HealthStatusSet, Http1ProtocolOptions, Http2ProtocolOptions, Metadata, RoutingPriority,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, CommonTlsContext, SubjectAltNameMatcher, UpstreamTlsContext,
-    common_tls_context, subject_alt_name_matcher::SanType,
+    CertificateValidationContext, CommonTlsContext, UpstreamTlsContext,
 };
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::{
     HttpProtocolOptions,
@@ -25,34 +23,67 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::{
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::{Struct, Value, value};
 
-use super::{TransportSocket, ads, any, duration, exact, u32_value};
+use super::{TransportSocket, ads, any, duration, tls, u32_value};
 use crate::backend::static_backend::{StaticBackend, StaticHost};
+use crate::backend::tls_policy::{BackendTls, Trust};
 use crate::backend::{ClusterId, Upstream, service};
 use crate::resource::{Resource, ResourceType};
+use crate::tls::names::SubjectName;
+use crate::tls::options::TlsOptions;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const BUFFER_BYTES: u32 = 32 * 1024;
 /// "No limit": Envoy's defaults (1024 connections, 3 retries at once) fail requests without a word.
 const UNLIMITED: u32 = 1_000_000_000;
-const TLS_SOCKET: &str = "envoy.transport_sockets.tls";
 /// The endpoint metadata by which Envoy picks the TLS settings of one host of several.
 const SOCKET_MATCH: &str = "envoy.transport_socket_match";
 
+/// The SDS name of the certificate that a cluster shows to its backend.
+pub(crate) type Identity = Option<String>;
+
+/// How the connections of a cluster are protected.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Protection {
+    /// Not at all.
+    None,
+    /// By TLS of which nothing more is said than that it is TLS.
+    Unspecified { identity: Identity },
+    /// As a policy says.
+    Policy { tls: Box<BackendTls>, identity: Identity },
+    /// The policy is not valid: there are no connections.
+    Refused,
+}
+
 /// The cluster of a Service port; its endpoints travel by EDS.
-pub(crate) fn service_cluster(id: &ClusterId, system_ca: &str) -> Arc<Resource> {
+pub(crate) fn service_cluster(id: &ClusterId, protection: &Protection, system_ca: &str) -> Arc<Resource> {
     let mut message = base(id);
+    message.transport_socket = match protection {
+        Protection::None => None,
+        Protection::Unspecified { identity } => Some(tls_socket(None, identity, system_ca)),
+        Protection::Policy { tls, identity } => Some(policy_socket(tls, identity, system_ca)),
+        Protection::Refused => return refusing(message),
+    };
     message.cluster_discovery_type =
         Some(cluster::ClusterDiscoveryType::Type(cluster::DiscoveryType::Eds.into()));
     message.eds_cluster_config =
         Some(cluster::EdsClusterConfig { eds_config: Some(ads()), ..cluster::EdsClusterConfig::default() });
-    if id.upstream == Upstream::Http1OverTls {
-        message.transport_socket = Some(tls_socket(None, system_ca));
-    }
     Resource::new(ResourceType::Cluster, id.name(), &message)
 }
 
+/// A cluster without endpoints: Envoy answers 503, and closes what is not HTTP.
+fn refusing(mut message: Cluster) -> Arc<Resource> {
+    message.cluster_discovery_type =
+        Some(cluster::ClusterDiscoveryType::Type(cluster::DiscoveryType::Static.into()));
+    Resource::new(ResourceType::Cluster, message.name.clone(), &message)
+}
+
 /// The cluster of a static backend, endpoints included.
-pub(crate) fn static_cluster(id: &ClusterId, backend: &StaticBackend, system_ca: &str) -> Arc<Resource> {
+pub(crate) fn static_cluster(
+    id: &ClusterId,
+    backend: &StaticBackend,
+    protection: &Protection,
+    system_ca: &str,
+) -> Arc<Resource> {
     let mut message = base(id);
     let addresses_only = backend.hosts.iter().all(StaticHost::is_address);
     let kind =
@@ -61,13 +92,23 @@ pub(crate) fn static_cluster(id: &ClusterId, backend: &StaticBackend, system_ca:
     if !addresses_only {
         message.dns_lookup_family = cluster::DnsLookupFamily::V4Preferred.into();
     }
+    let identity = match protection {
+        // What the policy says about TLS holds for all hosts, whatever they say themselves.
+        Protection::Policy { tls, identity } => {
+            message.transport_socket = Some(policy_socket(tls, identity, system_ca));
+            None
+        }
+        Protection::Refused => return refusing(message),
+        Protection::Unspecified { identity } => Some(identity.clone()),
+        Protection::None => Some(None),
+    };
     let mut names: BTreeSet<&str> = BTreeSet::new();
     let lb_endpoints = backend
         .hosts
         .iter()
         .map(|host| {
             let mut endpoint = service::endpoint(&host.host, host.port, HealthStatus::Unknown);
-            if let Some(sni) = &host.sni {
+            if let (Some(sni), Some(_)) = (&host.sni, &identity) {
                 names.insert(sni);
                 endpoint.metadata = Some(socket_match_metadata(sni));
             }
@@ -79,7 +120,7 @@ pub(crate) fn static_cluster(id: &ClusterId, backend: &StaticBackend, system_ca:
         .map(|sni| cluster::TransportSocketMatch {
             name: (*sni).to_owned(),
             r#match: Some(socket_match(sni)),
-            transport_socket: Some(tls_socket(Some(sni), system_ca)),
+            transport_socket: Some(tls_socket(Some(sni), identity.as_ref().unwrap_or(&None), system_ca)),
         })
         .collect();
     message.load_assignment = Some(ClusterLoadAssignment {
@@ -111,6 +152,17 @@ fn base(id: &ClusterId) -> Cluster {
         // Endpoints that are shutting down are used only when the translator says so, never in a panic.
         common_lb_config: Some(cluster::CommonLbConfig {
             healthy_panic_threshold: Some(Percent { value: 0.0 }),
+            // Sessions stay with an endpoint that is shutting down, as long as it serves.
+            override_host_status: Some(HealthStatusSet {
+                statuses: [
+                    HealthStatus::Unknown,
+                    HealthStatus::Healthy,
+                    HealthStatus::Draining,
+                    HealthStatus::Degraded,
+                ]
+                .map(Into::into)
+                .to_vec(),
+            }),
             ..cluster::CommonLbConfig::default()
         }),
         ignore_health_on_host_removal: true,
@@ -125,9 +177,7 @@ fn base(id: &ClusterId) -> Cluster {
 
 fn protocol(upstream: Upstream) -> HttpProtocolOptions {
     let config = match upstream {
-        Upstream::Http1 | Upstream::Http1OverTls => {
-            ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default())
-        }
+        Upstream::Http1 => ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default()),
         Upstream::Http2 => ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default()),
     };
     HttpProtocolOptions {
@@ -140,33 +190,54 @@ fn protocol(upstream: Upstream) -> HttpProtocolOptions {
 
 /// TLS to a backend: certificate checked against the system's authorities and against `sni`; without an `sni`,
 /// against the host of the request.
-fn tls_socket(sni: Option<&str>, system_ca: &str) -> TransportSocket {
-    let name = sni.map(|sni| SubjectAltNameMatcher {
-        san_type: if sni.parse::<std::net::IpAddr>().is_ok() { SanType::IpAddress } else { SanType::Dns }
-            .into(),
-        matcher: Some(exact(sni)),
-        ..SubjectAltNameMatcher::default()
-    });
-    let context = UpstreamTlsContext {
-        sni: sni.filter(|s| s.parse::<std::net::IpAddr>().is_err()).unwrap_or_default().to_owned(),
+fn tls_socket(sni: Option<&str>, identity: &Identity, system_ca: &str) -> TransportSocket {
+    let name = sni.and_then(SubjectName::any);
+    let validation = CertificateValidationContext {
+        match_typed_subject_alt_names: name.iter().map(tls::subject_name).collect(),
+        ..CertificateValidationContext::default()
+    };
+    let server_name = sni.filter(|_| !matches!(name, Some(SubjectName::Ip(_)))).unwrap_or_default();
+    tls::socket(UpstreamTlsContext {
+        sni: server_name.to_owned(),
         auto_host_sni: sni.is_none(),
         auto_sni_san_validation: sni.is_none(),
         common_tls_context: Some(CommonTlsContext {
-            validation_context_type: Some(common_tls_context::ValidationContextType::ValidationContext(
-                CertificateValidationContext {
-                    trusted_ca: Some(DataSource {
-                        specifier: Some(data_source::Specifier::Filename(system_ca.to_owned())),
-                        ..DataSource::default()
-                    }),
-                    match_typed_subject_alt_names: name.into_iter().collect(),
-                    ..CertificateValidationContext::default()
-                },
-            )),
-            ..CommonTlsContext::default()
+            validation_context_type: Some(tls::validated_by_file(system_ca, validation)),
+            ..common(&TlsOptions::default(), identity)
         }),
         ..UpstreamTlsContext::default()
+    })
+}
+
+/// TLS to a backend as a BackendTLSPolicy says.
+fn policy_socket(policy: &BackendTls, identity: &Identity, system_ca: &str) -> TransportSocket {
+    let validation = CertificateValidationContext {
+        match_typed_subject_alt_names: policy.names.iter().map(tls::subject_name).collect(),
+        verify_certificate_hash: policy.options.certificate_hashes.clone(),
+        ..CertificateValidationContext::default()
     };
-    TransportSocket { name: TLS_SOCKET.to_owned(), config_type: Some(ConfigType::TypedConfig(any(context))) }
+    tls::socket(UpstreamTlsContext {
+        sni: policy.server_name.clone(),
+        common_tls_context: Some(CommonTlsContext {
+            validation_context_type: Some(match &policy.trust {
+                Trust::System => tls::validated_by_file(system_ca, validation),
+                Trust::Bundle(bundle) => tls::validated_by(&bundle.name(), validation),
+            }),
+            ..common(&policy.options, identity)
+        }),
+        ..UpstreamTlsContext::default()
+    })
+}
+
+/// What does not depend on whose certificates are trusted. The application protocol is left to the connection pool: it offers what
+/// it is going to speak.
+fn common(options: &TlsOptions, identity: &Identity) -> CommonTlsContext {
+    CommonTlsContext {
+        tls_params: Some(tls::parameters(options)),
+        alpn_protocols: options.alpn.clone().unwrap_or_default(),
+        tls_certificate_sds_secret_configs: identity.iter().map(|name| tls::by_name(name)).collect(),
+        ..CommonTlsContext::default()
+    }
 }
 
 fn socket_match(sni: &str) -> Struct {

@@ -10,6 +10,7 @@
 //! for wildcard hosts and for upper-case ones. Filters of policies must never be `disabled` in the listener; see
 //! `docs/adr/0002-scoped-routes.md`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +22,8 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{FilterStateMatcher, filter_sta
 
 use prost::Message;
 
-use super::{any, bool_value, exact};
+use super::{Any, any, bool_value, exact, slot};
+use crate::external_auth::{self, ExternalAuth};
 use crate::hostname::Hostname;
 use crate::resource::{Resource, ResourceType};
 
@@ -101,6 +103,8 @@ pub(crate) struct Host<'a> {
     pub(crate) hostname: &'a Hostname,
     /// The owner of the hostname where connections belong to listeners (TLS); `None` on cleartext ports.
     pub(crate) owner: Option<String>,
+    /// Whom every request has to pass before its route is chosen.
+    pub(crate) filters: &'a [ExternalAuth],
     /// Encoded `envoy.config.route.v3.Route` messages.
     pub(crate) routes: Vec<Bytes>,
 }
@@ -114,6 +118,8 @@ struct VirtualHostOfEncoded {
     domains: Vec<String>,
     #[prost(bytes = "bytes", repeated, tag = "3")]
     routes: Vec<Bytes>,
+    #[prost(btree_map = "string, message", tag = "15")]
+    typed_per_filter_config: BTreeMap<String, Any>,
 }
 
 /// The field `virtual_hosts` of `RouteConfiguration`.
@@ -168,14 +174,18 @@ fn virtual_host(host: Host<'_>, exact_host: bool) -> VirtualHostOfEncoded {
     if let Some(owner) = &host.owner {
         routes.push(tail("not-found", 404, vec![owned_by(owner)]));
         routes.push(tail("misdirected", 421, vec![]));
-    } else if exact_host {
-        // Without it a request that matches no route here would go on to the wildcard hosts.
+    } else if exact_host || !host.filters.is_empty() {
+        // Filters run only where there is a route, and they may change what it is. Besides, without it a request that matches no route here would go on to the wildcard hosts.
         routes.push(tail("not-found", 404, vec![]));
     }
+    let filters = slot::BEFORE_ROUTING.iter().zip(host.filters);
     VirtualHostOfEncoded {
         name: host.hostname.domain(),
         domains: vec![if exact_host { "*".to_owned() } else { host.hostname.domain() }],
         routes,
+        typed_per_filter_config: filters
+            .map(|(slot, auth)| ((*slot).to_owned(), slot::filled(external_auth::FILTER, auth.envoy(true))))
+            .collect(),
     }
 }
 

@@ -46,7 +46,11 @@ pub(crate) fn translate(
         problems.warning(&key, "", &message, remedy);
         condition(condition_type::SUPPORTED_VERSION, false, reason::UNSUPPORTED_VERSION, message, generation)
     }));
-    let supported_features = features::supported().map(|name| SupportedFeature { name: name.to_owned() });
+    // GEP-5075: what the cluster does not serve is not supported.
+    let served =
+        |name: &&str| *name != features::CLUSTER_TRUST_BUNDLE || reader.is_served(Kind::ClusterTrustBundle);
+    let supported_features =
+        features::supported().filter(served).map(|name| SupportedFeature { name: name.to_owned() });
     (GatewayClassStatus { conditions, supported_features: supported_features.collect() }, problems)
 }
 

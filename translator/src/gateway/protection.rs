@@ -24,14 +24,6 @@ pub(crate) fn missing(
         problems.error(key, "spec.tls.frontend", &message, remedy);
         out.push((Some(Protocol::Https), message));
     }
-    if tls.is_some_and(|tls| tls.backend.is_some()) {
-        problems.error(
-            key,
-            "spec.tls.backend",
-            "this version presents no client certificate to backends",
-            "remove spec.tls.backend",
-        );
-    }
     for policy in reader.all_in::<HttpListenerPolicy>(&key.namespace) {
         let targets = policy.spec.target_refs.iter().any(|target| {
             target.group() == Kind::Gateway.group()

@@ -3,6 +3,7 @@
 use crate::envoy::scope::ScopeId;
 use crate::object::{Kind, ObjectKey};
 use crate::resource::ResourceType;
+use crate::tls::authorities::BundleId;
 
 /// What a resource was made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +20,9 @@ pub(crate) enum Culprit {
 pub(crate) fn culprit(resource_type: ResourceType, name: &str) -> Culprit {
     let found = match resource_type {
         ResourceType::Cluster | ResourceType::ClusterLoadAssignment => cluster(name).map(Culprit::Object),
-        ResourceType::Secret => object(Kind::Secret, name).map(Culprit::Object),
+        ResourceType::Secret => {
+            BundleId::object(name).or_else(|| object(Kind::Secret, name)).map(Culprit::Object)
+        }
         ResourceType::ScopedRouteConfiguration | ResourceType::RouteConfiguration => {
             ScopeId::parse(name).map(Culprit::Routes)
         }
@@ -44,23 +47,38 @@ fn object(kind: Kind, name: &str) -> Option<ObjectKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{BackendObject, ClusterId, Upstream};
+    use crate::backend::{BackendObject, ClusterId, Security, Upstream};
     use crate::object::NamespacedName;
 
     #[test]
     fn names_lead_back_to_objects() {
         let name = |name| NamespacedName::new("backend", name);
-        for upstream in [Upstream::Http1, Upstream::Http2, Upstream::Http1OverTls] {
-            let service = ClusterId { backend: BackendObject::Service(name("s"), 80), upstream };
+        let mutual = Security::Mutual(Box::new(name("g")));
+        for (upstream, security) in [
+            (Upstream::Http1, Security::Cleartext),
+            (Upstream::Http2, Security::Tls),
+            (Upstream::Http1, mutual),
+        ] {
+            let backend = BackendObject::Service(name("s"), 80);
+            let service = ClusterId { backend, upstream, security: security.clone() };
             let found = culprit(ResourceType::ClusterLoadAssignment, &service.name());
             assert_eq!(found, Culprit::Object(ObjectKey::new(Kind::Service, "backend", "s")));
-            let backend = ClusterId { backend: BackendObject::Static(name("b")), upstream };
+            let backend = ClusterId { backend: BackendObject::Static(name("b")), upstream, security };
             let found = culprit(ResourceType::Cluster, &backend.name());
             assert_eq!(found, Culprit::Object(ObjectKey::new(Kind::Backend, "backend", "b")));
         }
         assert_eq!(
             culprit(ResourceType::Secret, "a/cert"),
             Culprit::Object(ObjectKey::new(Kind::Secret, "a", "cert"))
+        );
+        assert_eq!(
+            culprit(ResourceType::Secret, "ca/configmap/a/root,secret/b/other"),
+            Culprit::Object(ObjectKey::new(Kind::ConfigMap, "a", "root"))
+        );
+        assert_eq!(
+            culprit(ResourceType::Secret, "ca/cert"),
+            Culprit::Object(ObjectKey::new(Kind::Secret, "ca", "cert")),
+            "a Secret in a namespace of that name"
         );
         for scope in [ScopeId::Host(80, "a.example".to_owned()), ScopeId::Wildcards(443)] {
             let found = culprit(ResourceType::ScopedRouteConfiguration, &scope.name());

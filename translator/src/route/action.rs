@@ -1,5 +1,7 @@
 //! What happens to the requests of one match: Envoy's routes with their actions.
 
+mod sticky;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +19,11 @@ use super::redirect::redirect;
 use super::retry::{self, Retry};
 use crate::backend::ClusterId;
 use crate::envoy::scope::CORS_FILTER;
+use crate::envoy::slot;
 use crate::envoy::{any, duration, per_million, regex_matcher, u32_value};
+use crate::external_auth;
 use crate::gateway::Protocol;
+use crate::session::{self, Session};
 
 /// The cluster of shares that have no valid backend. It is never defined, so Envoy answers 500 for them.
 const INVALID_CLUSTER: &str = "postern/invalid-backend";
@@ -32,6 +37,8 @@ pub(crate) struct Share {
     /// `None`: the reference does not resolve, its share answers 500.
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) filters: Arc<Filters>,
+    /// Sessions with the backend, whatever rule they come from.
+    pub(crate) session: Option<Session>,
 }
 
 /// A rule with everything merged that has a say in it.
@@ -39,6 +46,9 @@ pub(crate) struct Share {
 pub(crate) struct Rule {
     pub(crate) filters: Filters,
     pub(crate) shares: Vec<Share>,
+    /// Backends with the weight 0, which only get the sessions that they had before.
+    pub(crate) retired: Vec<Share>,
+    pub(crate) session: Option<Session>,
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) backend_timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
@@ -55,6 +65,8 @@ impl Default for Rule {
         Self {
             filters: Filters::default(),
             shares: Vec::new(),
+            retired: Vec::new(),
+            session: None,
             request_timeout: None,
             backend_timeout: None,
             idle_timeout: None,
@@ -113,6 +125,13 @@ fn actions(rule: &Rule, matching: &Match, place: Place, name: &str) -> Vec<Route
     if let Some(Answer { status, body }) = &filters.answer {
         return vec![finish(rule, matching, direct(*status, body.as_deref()), name)];
     }
+    let Some(cookie) = sticky::cookie(rule) else { return backends(rule, matching, place, name) };
+    let mut out = sticky::pinned(rule, cookie, matching, place, name);
+    out.extend(backends(&sticky::marking(rule, cookie), matching, place, name));
+    out
+}
+
+fn backends(rule: &Rule, matching: &Match, place: Place, name: &str) -> Vec<Route> {
     if rule.shares.iter().all(|share| share.cluster.is_none()) && !rule.shares.iter().any(needs_split) {
         return vec![finish(rule, matching, direct(rule.without_backend, None), name)];
     }
@@ -205,6 +224,9 @@ fn share_route(rule: &Rule, share: &Share, matching: &Match, place: Place, name:
         filters.path_rewrite.clone_from(&own.path_rewrite);
     }
     filters.mirrors.extend(own.mirrors.iter().cloned());
+    if lifted.session.is_none() {
+        lifted.session.clone_from(&share.session);
+    }
     if own.cors.is_some() {
         lifted.cors.clone_from(&own.cors);
     }
@@ -239,6 +261,11 @@ fn weighted(share: &Share, outer: &Filters) -> weighted_cluster::ClusterWeight {
         request_headers_to_remove: request.removals(),
         response_headers_to_add: response.mutations(),
         response_headers_to_remove: response.removals(),
+        typed_per_filter_config: share
+            .session
+            .iter()
+            .map(|it| (session::FILTER.to_owned(), it.envoy()))
+            .collect(),
         host_rewrite_specifier: host
             .map(weighted_cluster::cluster_weight::HostRewriteSpecifier::HostRewriteLiteral),
         ..weighted_cluster::ClusterWeight::default()
@@ -327,6 +354,13 @@ fn finish(rule: &Rule, matching: &Match, action: route::Action, name: &str) -> R
     if let Some(headers) = &rule.filters.response_headers {
         route.response_headers_to_add = headers.mutations();
         route.response_headers_to_remove = headers.removals();
+    }
+    if let Some(auth) = &rule.filters.external_auth {
+        let filter = slot::filled(external_auth::FILTER, auth.envoy(false));
+        route.typed_per_filter_config.insert(slot::EXTERNAL_AUTH.to_owned(), filter);
+    }
+    if let Some(session) = &rule.session {
+        route.typed_per_filter_config.insert(session::FILTER.to_owned(), session.envoy());
     }
     if let Some(cors) = &rule.cors {
         route.typed_per_filter_config.insert(CORS_FILTER.to_owned(), any(cors.envoy()));

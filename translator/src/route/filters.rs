@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use postern_api::gateway_api::{
-    BackendRef, HttpPathModifier, HttpPathModifierType, HttpRequestMirrorFilter, HttpRequestRedirectFilter,
-    HttpRouteFilter, HttpRouteFilterType, HttpUrlRewriteFilter, LocalObjectReference, reason,
+    BackendRef, HttpExternalAuthFilter, HttpPathModifier, HttpPathModifierType, HttpRequestMirrorFilter,
+    HttpRequestRedirectFilter, HttpRouteFilter, HttpRouteFilterType, HttpUrlRewriteFilter,
+    LocalObjectReference, reason,
 };
 use postern_api::kgateway::DirectResponse;
 
@@ -13,6 +14,7 @@ use super::headers::HeaderModifier;
 use crate::backend::ClusterId;
 use crate::backend::resolve::{self, Unresolved};
 use crate::dependency::Reader;
+use crate::external_auth::{self, ExternalAuth};
 use crate::hostname::Hostname;
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::policy::Policy;
@@ -60,6 +62,9 @@ pub(crate) struct Filters {
     pub(crate) answer: Option<Answer>,
     pub(crate) cors: Option<Cors>,
     pub(crate) mirrors: Vec<Mirror>,
+    pub(crate) external_auth: Option<ExternalAuth>,
+    /// Somebody has to be asked who cannot be: nothing passes.
+    pub(crate) closed: bool,
     pub(crate) policies: Vec<Arc<Policy>>,
     /// References that do not resolve, with the index of the filter.
     pub(crate) unresolved: Vec<(String, Unresolved)>,
@@ -156,11 +161,15 @@ fn one(
             let spec = filter.cors.as_ref().ok_or_else(|| missing("cors"))?;
             out.cors = Some(Cors::from_filter(spec).map_err(keep("cors"))?);
         }
+        HttpRouteFilterType::ExternalAuth => {
+            let spec = filter.external_auth.as_ref().ok_or_else(|| missing("externalAuth"))?;
+            authorization(reader, route, spec, at, out)?;
+        }
         HttpRouteFilterType::ExtensionRef => {
             let spec = filter.extension_ref.as_ref().ok_or_else(|| missing("extensionRef"))?;
             extension(reader, route, spec, at, out)?;
         }
-        other => {
+        HttpRouteFilterType::Unknown(other) => {
             return Err(unsupported(Fault::new(
                 format!("{at}.type"),
                 format!("filters of type {other} are not supported"),
@@ -223,6 +232,26 @@ fn mirror(
         Err(unresolved) => {
             let field = format!("{at}.requestMirror.backendRef{}", unresolved.field);
             out.unresolved.push((field, unresolved));
+        }
+    }
+    Ok(())
+}
+
+/// Without somebody to ask, the rule is closed.
+fn authorization(
+    reader: &Reader<'_>,
+    route: &ObjectKey,
+    spec: &HttpExternalAuthFilter,
+    at: &str,
+    out: &mut Filters,
+) -> Result<(), FilterError> {
+    let at = format!("{at}.externalAuth");
+    match external_auth::parse(reader, route, spec) {
+        Ok(auth) => out.external_auth = Some(auth),
+        Err(external_auth::Error::Invalid(fault)) => return Err(unsupported(fault.within(&at))),
+        Err(external_auth::Error::Unresolved(unresolved)) => {
+            out.closed = true;
+            out.unresolved.push((format!("{at}.backendRef{}", unresolved.field), unresolved));
         }
     }
     Ok(())

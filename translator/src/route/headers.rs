@@ -70,6 +70,11 @@ impl HeaderModifier {
         self
     }
 
+    /// Adds one header more; name and value must be legal.
+    pub(crate) fn append(&mut self, name: &str, value: String) {
+        self.add.push((name.to_owned(), value));
+    }
+
     /// Mutations for `*_headers_to_add`.
     pub(crate) fn mutations(&self) -> Vec<HeaderValueOption> {
         let set = self.set.iter().map(|(n, v)| header(n, v, HeaderAppendAction::OverwriteIfExistsOrAdd));

@@ -15,9 +15,11 @@ use super::matches::Match;
 use super::retry::Retry;
 use crate::backend::{ClusterId, resolve};
 use crate::dependency::Reader;
-use crate::object::{Kind, ObjectKey};
+use crate::gateway::GatewayModel;
+use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::policy::{self, CorsSetting, Policy};
 use crate::problem::{Fault, Problems};
+use crate::session::{self, Session};
 
 /// A rule as the API gives it, whatever the kind of the route.
 pub(super) struct RuleSpec<'a> {
@@ -87,6 +89,7 @@ pub(super) fn parse(
     let readable_matches_only_refused = out.refused.take();
     let prefix_only = out.matches.iter().all(|(_, m)| m.path_prefix.is_some());
 
+    let mut unheeded_fault = None;
     let mut unresolved = Vec::new();
     match filters::parse(reader, route, spec.filters, prefix_only) {
         Ok(mut filters) => {
@@ -131,11 +134,22 @@ pub(super) fn parse(
                 );
                 refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
             }
+            Ok(filters) if filters.external_auth.is_some() || filters.closed => {
+                let fault = Fault::new(
+                    format!("{field}.filters"),
+                    "a request is authorized before its backend is chosen",
+                    "use the ExternalAuth filter in the rule",
+                );
+                refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
+            }
             Ok(mut filters) => {
                 unresolved.append(&mut filters.unresolved);
-                if reference.weight() > 0 {
-                    let share = Share { weight: reference.weight(), cluster, filters: Arc::new(filters) };
+                let weight = reference.weight();
+                let share = Share { weight, cluster, filters: Arc::new(filters), session: None };
+                if weight > 0 {
                     out.rule.shares.push(share);
+                } else if spec.session_persistence.is_some() && share.cluster.is_some() {
+                    out.rule.retired.push(share);
                 }
             }
             Err(error) => refuse(&mut out, error.reason, error.fault.within(&field)),
@@ -150,17 +164,32 @@ pub(super) fn parse(
             Err(fault) => refuse(&mut out, reason::UNSUPPORTED_VALUE, fault.within(".retry")),
         }
     }
-    if spec.session_persistence.is_some() {
-        let fault = Fault::new(
-            ".sessionPersistence",
-            "session persistence is not supported by this version",
-            "remove it; until then the rule answers 500",
-        );
-        refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
+    if let Some(session) = spec.session_persistence {
+        let owner = out.envoy_name(route, index, 0);
+        match session::parse(session, &owner) {
+            Ok((Session::Header(_), _)) if out.rule.shares.len() + out.rule.retired.len() > 1 => {
+                let fault = Fault::new(
+                    ".sessionPersistence.type",
+                    "a header cannot keep a session with one of several backends",
+                    "use type Cookie, or one backend; until then the rule answers 500",
+                );
+                refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
+            }
+            Ok((session, unheeded)) => {
+                out.rule.session = Some(session);
+                unheeded_fault = unheeded;
+            }
+            Err(fault) => {
+                refuse(&mut out, reason::UNSUPPORTED_VALUE, fault.within(".sessionPersistence"));
+            }
+        }
     }
-    out.rule.refused = out.refused.is_some();
+    out.rule.refused = out.refused.is_some() || out.rule.filters.closed;
     out.refused = out.refused.or(readable_matches_only_refused);
 
+    if let Some(fault) = unheeded_fault.map(|fault| fault.within(&format!("{at}.sessionPersistence"))) {
+        problems.warning(route, fault.field, fault.message, fault.remedy);
+    }
     for (field, fault) in unresolved {
         let field = format!("{at}{field}");
         out.unresolved.get_or_insert((fault.reason, fault.message.clone()));
@@ -213,13 +242,18 @@ impl ParsedRule {
         format!("{kind}/{}/{rule}/{matching}", route.namespaced_name())
     }
 
-    /// Completes the rule with policies, the most specific first. What the rule says itself wins over all of them.
+    /// Completes the rule with policies, the most specific first, for requests that come in at `gateway`. What the rule says itself
+    /// wins over all of them.
     pub(crate) fn with_policies<'a>(
         &self,
         policies: impl IntoIterator<Item = &'a Arc<Policy>>,
+        gateway: &GatewayModel,
     ) -> CompleteRule {
         let effective = policy::merge(policies);
         let mut rule = self.rule.clone();
+        if gateway.client_certificate.is_some() {
+            show_certificate(&gateway.name, &mut rule);
+        }
         let fields = effective.fields;
         rule.request_timeout = rule.request_timeout.or(fields.request_timeout);
         rule.idle_timeout = rule.idle_timeout.or(fields.idle_timeout);
@@ -243,6 +277,22 @@ impl ParsedRule {
     }
 }
 
+/// Names the clusters that `gateway` shows its certificate to.
+fn show_certificate(gateway: &NamespacedName, rule: &mut Rule) {
+    let show = |cluster: &mut ClusterId| *cluster = cluster.shown_by(gateway);
+    let all = |filters: &mut Filters| {
+        let auth = filters.external_auth.iter_mut().map(|auth| &mut auth.cluster);
+        filters.mirrors.iter_mut().map(|mirror| &mut mirror.cluster).chain(auth).for_each(show);
+    };
+    all(&mut rule.filters);
+    for share in rule.shares.iter_mut().chain(&mut rule.retired) {
+        share.cluster.iter_mut().for_each(show);
+        if !share.filters.mirrors.is_empty() {
+            all(Arc::make_mut(&mut share.filters));
+        }
+    }
+}
+
 impl CompleteRule {
     /// Every cluster that the rule can send requests to.
     pub(crate) fn clusters(&self) -> BTreeSet<ClusterId> {
@@ -251,7 +301,9 @@ impl CompleteRule {
         }
         let places = self.rule.shares.iter().map(|share| share.filters.as_ref()).chain([&self.rule.filters]);
         let mirrors = places.flat_map(|f: &Filters| f.mirrors.iter().map(|m| m.cluster.clone()));
-        let shares = self.rule.shares.iter().filter_map(|share| share.cluster.clone());
-        shares.chain(mirrors).collect()
+        let shares = self.rule.shares.iter().chain(&self.rule.retired);
+        let shares = shares.filter_map(|share| share.cluster.clone());
+        let auth = self.rule.filters.external_auth.iter().map(|auth| auth.cluster.clone());
+        shares.chain(mirrors).chain(auth).collect()
     }
 }

@@ -19,6 +19,9 @@ impl Translator {
         for object in self.store.objects() {
             fresh.apply(Change::Upsert(object.clone()));
         }
+        for kind in self.store.absent() {
+            fresh.set_served(*kind, false);
+        }
         fresh.observations.clone_from(&self.observations);
         let mut update = fresh.translate();
         update.references_changed = true;

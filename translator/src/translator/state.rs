@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use postern_api::gateway_api::{GatewayStatus, ListenerSetStatus, ListenerStatus};
+use postern_api::gateway_api::GatewayStatus;
 
+use crate::backend::ClusterId;
 use crate::envoy::listener;
 use crate::envoy::scope::{Host, ScopeId};
 use crate::gateway::programmed::{self, Obstacle, Proxies};
-use crate::gateway::{GatewayModel, ListenerId, ListenerPlan, ListenerSetOutput, Protocol};
+use crate::gateway::{GatewayModel, ListenerId, ListenerPlan, Protocol};
 use crate::hostname::Hostname;
 use crate::infrastructure::Port;
 use crate::object::{NamespacedName, ObjectKey};
 use crate::observation::Observation;
 use crate::resource::{Resource, ResourceType};
 use crate::route::{GatewayShare, HostRoute, HostShare, StreamShare};
+use crate::tls::authorities::BundleId;
 
 /// One Gateway.
 #[derive(Debug, Default)]
@@ -24,9 +26,14 @@ pub(super) struct GatewayState {
     /// The status without the counts of attached routes and without the word of the proxies.
     pub(super) base_status: GatewayStatus,
     pub(super) obstacle: Option<Obstacle>,
-    pub(super) sets: BTreeMap<NamespacedName, ListenerSetOutput>,
     pub(super) resources: BTreeMap<(ResourceType, String), Arc<Resource>>,
     pub(super) plan: ListenerPlan,
+    /// The clusters that the listeners themselves need.
+    pub(super) clusters: BTreeSet<ClusterId>,
+    /// The names of the secrets that are the Gateway's own.
+    pub(super) secrets: BTreeSet<String>,
+    /// The certificates of authorities that listeners trust.
+    pub(super) bundles: BTreeSet<BundleId>,
     pub(super) scopes: BTreeMap<ScopeId, Vec<Arc<HostShare>>>,
     /// What routes of connections add to the listeners of a port.
     streams: BTreeMap<Port, Vec<Arc<StreamShare>>>,
@@ -52,39 +59,15 @@ impl GatewayState {
         observation: Option<&Observation>,
     ) -> GatewayStatus {
         let mut status = self.base_status.clone();
-        let version = |name: &str| self.version(name);
+        let version =
+            |name: &str| self.listeners().find(|(other, _)| *other == name).map(|(_, version)| version);
         let proxies = observation.map(|observation| Proxies { observation, version: &version });
         programmed::complete(&mut status, model, self.obstacle.as_ref(), proxies.as_ref());
-        self.count_routes(&mut status.listeners, None);
-        status
-    }
-
-    /// The same of a ListenerSet; `None` if it does not belong to the Gateway.
-    pub(super) fn set_status(
-        &self,
-        set: &NamespacedName,
-        model: Option<&GatewayModel>,
-        observation: Option<&Observation>,
-    ) -> Option<ListenerSetStatus> {
-        let ListenerSetOutput { mut status, obstacle } = self.sets.get(set)?.clone();
-        let version = |name: &str| self.version(name);
-        let proxies = observation.map(|observation| Proxies { observation, version: &version });
-        programmed::complete_set(&mut status, set, model, obstacle.as_ref(), proxies.as_ref());
-        self.count_routes(&mut status.listeners, Some(set));
-        Some(status)
-    }
-
-    /// The present version of an Envoy listener.
-    fn version(&self, listener: &str) -> Option<&str> {
-        let at = (ResourceType::Listener, listener.to_owned());
-        self.resources.get(&at).map(|resource| resource.version.as_str())
-    }
-
-    fn count_routes(&self, listeners: &mut [ListenerStatus], set: Option<&NamespacedName>) {
-        for listener in listeners {
-            let id = ListenerId { set: set.cloned(), name: listener.name.clone() };
+        for listener in &mut status.listeners {
+            let id = ListenerId { set: None, name: listener.name.clone() };
             listener.attached_routes = self.attached.get(&id).copied().unwrap_or_default();
         }
+        status
     }
 
     /// Replaces what one route adds; returns what has to be built again. Parts of `new` that equal the old ones become the
@@ -150,26 +133,6 @@ impl GatewayState {
         touched
     }
 
-    /// The scopes that depend on who owns these hostnames: their own, and those that routes made for hosts that they cover.
-    pub(super) fn scopes_of(&self, owners: &BTreeSet<(u16, Hostname)>) -> BTreeSet<ScopeId> {
-        let mut out: BTreeSet<ScopeId> =
-            owners.iter().map(|(port, hostname)| ScopeId::of(*port, hostname)).collect();
-        let mut by_port: BTreeMap<u16, BTreeSet<&Hostname>> = BTreeMap::new();
-        for (port, hostname) in owners.iter().filter(|(_, hostname)| !matches!(hostname, Hostname::Exact(_)))
-        {
-            by_port.entry(*port).or_default().insert(hostname);
-        }
-        if by_port.is_empty() {
-            return out;
-        }
-        let is_covered = |id: &&ScopeId| {
-            let (Some(changed), ScopeId::Host(_, host)) = (by_port.get(&id.port()), id) else { return false };
-            Hostname::Exact(host.clone()).and_wider().any(|wider| changed.contains(&wider))
-        };
-        out.extend(self.scopes.keys().filter(is_covered).cloned());
-        out
-    }
-
     /// The Envoy listener of a port; `None` if nothing is served there.
     pub(super) fn listener(&self, port: Port) -> Option<Arc<Resource>> {
         listener::listener(port, &self.plan)
@@ -199,6 +162,7 @@ impl GatewayState {
                 Some(Host {
                     hostname,
                     owner: (protocol == Protocol::Https).then(|| owner.owner_id()),
+                    filters: &owner.filters,
                     routes: routes.into_iter().map(|route| route.encoded.clone()).collect(),
                 })
             })
@@ -215,44 +179,68 @@ pub(super) struct Touched {
 
 /// One cluster, shared by all Gateways that use it.
 #[derive(Debug, Default)]
-pub(super) struct ClusterState {
+pub(crate) struct ClusterState {
     pub(super) cluster: Option<Arc<Resource>>,
     pub(super) endpoints: Option<Arc<Resource>>,
-    /// How many routes of each Gateway name the cluster; few Gateways do.
-    pub(super) users: Vec<(NamespacedName, usize)>,
+    /// The certificates of authorities that the cluster trusts, if they come as a secret.
+    pub(super) bundle: Option<BundleId>,
+    /// How many routes of each Gateway name the cluster.
+    pub(crate) users: Users,
 }
 
 impl ClusterState {
     pub(super) fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.cluster.iter().chain(&self.endpoints)
     }
+}
 
-    /// One route more; true if it is the first of its Gateway.
-    pub(super) fn add_user(&mut self, gateway: &NamespacedName) -> bool {
-        if let Some((_, count)) = self.users.iter_mut().find(|(name, _)| name == gateway) {
+/// Certificates of authorities, shared by all Gateways that trust them.
+#[derive(Debug, Default)]
+pub(super) struct BundleState {
+    pub(super) resource: Option<Arc<Resource>>,
+    /// How many clusters and ports of each Gateway trust them.
+    pub(super) users: Users,
+}
+
+/// The Gateways that use something, each with the number of reasons why; few Gateways do.
+#[derive(Debug, Default)]
+pub(crate) struct Users(Vec<(NamespacedName, usize)>);
+
+impl Users {
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = &NamespacedName> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// One reason more; true if it is the first of the Gateway.
+    pub(crate) fn add(&mut self, gateway: &NamespacedName) -> bool {
+        if let Some((_, count)) = self.0.iter_mut().find(|(name, _)| name == gateway) {
             *count += 1;
             return false;
         }
-        self.users.reserve_exact(1);
-        self.users.push((gateway.clone(), 1));
+        self.0.reserve_exact(1);
+        self.0.push((gateway.clone(), 1));
         true
     }
 
-    /// One route less; true if it was the last of its Gateway.
-    pub(super) fn remove_user(&mut self, gateway: &NamespacedName) -> bool {
-        let Some(index) = self.users.iter().position(|(name, _)| name == gateway) else { return false };
-        self.users[index].1 -= 1;
-        if self.users[index].1 == 0 {
-            self.users.remove(index);
+    /// One reason less; true if it was the last of the Gateway.
+    pub(super) fn remove(&mut self, gateway: &NamespacedName) -> bool {
+        let Some(index) = self.0.iter().position(|(name, _)| name == gateway) else { return false };
+        self.0[index].1 -= 1;
+        if self.0[index].1 == 0 {
+            self.0.remove(index);
             return true;
         }
         false
     }
 
-    /// All routes of a Gateway less; true if there were any.
-    pub(super) fn remove_gateway(&mut self, gateway: &NamespacedName) -> bool {
-        let before = self.users.len();
-        self.users.retain(|(name, _)| name != gateway);
-        self.users.len() < before
+    /// All reasons of a Gateway less; true if there were any.
+    pub(super) fn remove_all(&mut self, gateway: &NamespacedName) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(name, _)| name != gateway);
+        self.0.len() < before
     }
 }

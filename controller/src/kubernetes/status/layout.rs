@@ -106,6 +106,7 @@ pub(super) fn layout(kind: Kind) -> Option<&'static Layout> {
         | Kind::Secret
         | Kind::ConfigMap
         | Kind::EndpointSlice
+        | Kind::ClusterTrustBundle
         | Kind::ReferenceGrant => None,
         Kind::GatewayClass => Some(&CLASS),
         Kind::Gateway => Some(&GATEWAY),

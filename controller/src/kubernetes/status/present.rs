@@ -100,6 +100,7 @@ fn status(object: &Object) -> Value {
         | Object::Secret(_)
         | Object::ConfigMap(_)
         | Object::EndpointSlice(_)
+        | Object::ClusterTrustBundle(_)
         | Object::ReferenceGrant(_) => return Value::Null,
     };
     // Statuses are maps with string keys; there is nothing in them that JSON cannot say.
@@ -111,7 +112,6 @@ pub(super) fn typed(like: &Status, status: Value) -> Option<Status> {
     match like {
         Status::GatewayClass(_) => serde_json::from_value(status).map(Status::GatewayClass),
         Status::Gateway(_) => serde_json::from_value(status).map(Status::Gateway),
-        Status::ListenerSet(_) => serde_json::from_value(status).map(Status::ListenerSet),
         Status::Route(_) => serde_json::from_value(status).map(Status::Route),
         Status::Policy(_) => serde_json::from_value(status).map(Status::Policy),
         Status::Conditions(_) => serde_json::from_value(status)

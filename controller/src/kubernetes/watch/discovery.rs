@@ -74,9 +74,7 @@ fn report(kind: Kind, presence: &Presence, beginning: bool) {
     match presence {
         Presence::Served(served) if beginning => tracing::debug!(kind, version = served.version, "is served"),
         Presence::Served(served) => tracing::info!(kind, version = served.version, "is served from now on"),
-        Presence::Absent if beginning => {
-            tracing::info!(kind, "is not served; its CustomResourceDefinition is not installed");
-        }
+        Presence::Absent if beginning => tracing::info!(kind, "is not served"),
         Presence::Absent => tracing::warn!(kind, "is not served any more; its objects count as deleted"),
         Presence::Unknown => {}
     }

@@ -15,8 +15,8 @@ use super::filter::{Admitted, Filter, Moved};
 use super::health::Monitor;
 use super::keys::KeySet;
 use super::presence::Presence;
-use super::resource::{Served, plural};
-use super::tell;
+use super::resource::{Served, is_optional, plural};
+use super::{WatchEvent, tell};
 
 /// Follows one kind, in one namespace or in all.
 pub(super) struct Objects {
@@ -31,6 +31,8 @@ pub(super) struct Objects {
     outlet: Outlet,
     keys: KeySet,
     settled: bool,
+    /// It was told that there can be no objects of the kind.
+    absent: bool,
     /// Namespaces that count now and whose objects have been skipped until now.
     joined: BTreeSet<String>,
     /// Namespaces that were listed beside the watch, with the version of the list: the watch may still bring what is older.
@@ -66,6 +68,7 @@ impl Objects {
             outlet: outlet.clone(),
             keys: KeySet::default(),
             settled: false,
+            absent: false,
             joined: BTreeSet::new(),
             floors: BTreeMap::new(),
         }
@@ -108,7 +111,16 @@ impl Objects {
         if let Some(event) = self.monitor.not_served() {
             self.outlet.event(event).await?;
         }
+        self.served(false).await?;
         self.settle().await
+    }
+
+    /// Tells whether there can be objects of the kind, where that is news.
+    async fn served(&mut self, served: bool) -> Result<(), Closed> {
+        if std::mem::replace(&mut self.absent, !served) == served {
+            self.outlet.event(WatchEvent::Served { kind: self.kind, served }).await?;
+        }
+        Ok(())
     }
 
     async fn settle(&mut self) -> Result<(), Closed> {
@@ -166,6 +178,7 @@ impl Objects {
                 }
             }
             Signal::Complete => {
+                self.served(true).await?;
                 let gone = self.keys.complete();
                 tell::gone(self.kind, gone, &self.outlet).await?;
                 self.monitor.counted(&self.keys);
@@ -202,14 +215,18 @@ impl Objects {
         }
     }
 
-    async fn failed(&self, failure: &Failure) -> Result<(), Closed> {
+    async fn failed(&mut self, failure: &Failure) -> Result<(), Closed> {
         if failure.is_not_found() {
             self.context.nudge.notify_one();
         }
-        match self.monitor.failed(failure) {
-            Some(event) => self.outlet.event(event).await,
-            None => Ok(()),
+        if let Some(event) = self.monitor.failed(failure) {
+            self.outlet.event(event).await?;
         }
+        if failure.forbidden().is_some() && is_optional(self.kind) && !self.settled {
+            self.served(false).await?;
+            self.settle().await?;
+        }
+        Ok(())
     }
 
     /// True if the event is of a namespace that counts, and not older than what a list beside the watch has told.

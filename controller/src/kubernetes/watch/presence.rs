@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use postern_translator::Kind;
 
-use super::resource::Served;
+use super::resource::{Served, is_optional};
 
 /// How often discovery has to say that a kind is not served.
 const TIMES: u32 = 3;
@@ -51,9 +51,11 @@ impl Presences {
         Self { absence, states: kinds.into_iter().map(state).collect() }
     }
 
-    /// True if every kind is served.
+    /// True if every kind is served that a good cluster has.
     pub(super) fn is_complete(&self) -> bool {
-        self.states.values().all(|state| matches!(state.presence, Presence::Served(_)))
+        self.states
+            .iter()
+            .all(|(kind, state)| is_optional(*kind) || matches!(state.presence, Presence::Served(_)))
     }
 
     /// Takes a look into account; returns what is known now and was not before.

@@ -30,6 +30,12 @@ impl Served {
     }
 }
 
+/// True if there are good clusters without the kind, or where it may not be read: neither is waited for. ClusterTrustBundles are served
+/// since Kubernetes 1.33, behind a feature gate at first, and their owner may hide them.
+pub(super) const fn is_optional(kind: Kind) -> bool {
+    matches!(kind, Kind::ClusterTrustBundle)
+}
+
 /// The path of what a version of a group serves.
 pub(super) fn group_version_path(group: &str, version: &str) -> String {
     if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") }
@@ -105,8 +111,8 @@ mod tests {
         let plurals: Vec<_> = Kind::ALL.iter().map(|kind| plural(*kind)).collect();
         assert_eq!(
             plurals.join(" "),
-            "namespaces services secrets configmaps endpointslices gatewayclasses gateways listenersets httproutes \
-             grpcroutes tlsroutes tcproutes udproutes referencegrants backendtlspolicies xbackends \
+            "namespaces services secrets configmaps endpointslices clustertrustbundles gatewayclasses gateways listenersets \
+             httproutes grpcroutes tlsroutes tcproutes udproutes referencegrants backendtlspolicies xbackends \
              xbackendtrafficpolicies xtelemetrypolicies trafficpolicies backends directresponses gatewayextensions \
              gatewayparameters httplistenerpolicies aibackends"
         );

@@ -70,6 +70,7 @@ mod tests {
             words(&rules.cluster),
             [
                 "list,watch  namespaces",
+                "list,watch certificates.k8s.io clustertrustbundles",
                 "list,watch gateway.networking.k8s.io gatewayclasses",
                 "list,watch apiextensions.k8s.io customresourcedefinitions"
             ]

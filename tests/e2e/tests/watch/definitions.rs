@@ -13,12 +13,14 @@ async fn kinds_are_watched_as_soon_as_they_are_served_and_forgotten_when_they_ar
     assert_eq!(watched.phase("HTTPRoute"), Phase::NotServed);
     assert_eq!(watched.phase("Service"), Phase::Watching);
     assert!(watched.seen.contains(&Seen::Bundle(None, None)));
+    assert!(watched.seen.contains(&Seen::Served(Kind::HttpRoute, false)));
 
     server.kubectl(&["apply", "--server-side", "-k", &gateway_api("standard")]);
     server.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
     server.apply(&crate::route("default", "r", 80));
     let route = key(Kind::HttpRoute, "default", "r");
     watched.upserted(&route).await;
+    watched.until("news of the kind", |seen| seen.contains(&Seen::Served(Kind::HttpRoute, true))).await;
     watched
         .until("bundle", |seen| seen.contains(&Seen::Bundle(Some("v1.7.0".into()), Some("standard".into()))))
         .await;

@@ -65,3 +65,19 @@ async fn a_refusal_is_counted_and_holds_everything_back_until_it_is_mended() {
     assert_eq!(watched.seen.iter().filter(refused).count(), 1, "{:?}", watched.seen);
     watched.until("return", |seen| seen.contains(&Seen::Regained("TrafficPolicy"))).await;
 }
+
+/// An owner of a cluster may hide its ClusterTrustBundles: nobody waits for them, and they are there when they are shown.
+#[tokio::test]
+async fn what_a_cluster_may_go_without_holds_nothing_back() {
+    let server = ApiServer::shared().await;
+    let namespace = server.namespace("hidden", &[]).await;
+    server.kubectl(&["create", "serviceaccount", "postern", "--namespace", &namespace]);
+    let mut short = all_rules();
+    for rule in &mut short {
+        rule.resources.as_mut().unwrap().retain(|resource| resource != "clustertrustbundles");
+    }
+    short.retain(|rule| rule.resources.as_ref().is_some_and(|resources| !resources.is_empty()));
+    role(&server, &namespace, &namespace, &short);
+    let watched = Watched::synced(server.client_of(&namespace, "postern").await, options(Scope::All)).await;
+    assert!(watched.seen.contains(&Seen::Served(Kind::ClusterTrustBundle, false)));
+}

@@ -26,6 +26,7 @@ pub(crate) enum Seen {
     Lost(&'static str, String),
     Regained(&'static str),
     Bundle(Option<String>, Option<String>),
+    Served(Kind, bool),
 }
 
 /// Watches, and all that they have told.
@@ -145,6 +146,7 @@ impl Watched {
             WatchEvent::Lost { kind, error, .. } => self.seen.push(Seen::Lost(kind, error)),
             WatchEvent::Regained { kind, .. } => self.seen.push(Seen::Regained(kind)),
             WatchEvent::BundleVersion { version, channel } => self.seen.push(Seen::Bundle(version, channel)),
+            WatchEvent::Served { kind, served } => self.seen.push(Seen::Served(kind, served)),
         }
     }
 }

@@ -13,6 +13,7 @@ use envoy_types::pb::envoy::extensions::filters::common::set_filter_state::v3::{
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::Cors;
 use envoy_types::pb::envoy::extensions::filters::http::lua::v3::Lua;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSession;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, ScopedRds, ScopedRoutes, http_connection_manager, http_filter,
     scoped_routes::{
@@ -29,10 +30,12 @@ use prost::{Message, Name};
 
 use super::network_filter;
 use crate::envoy::scope::{self, FALLBACK_FILTER, OWNER_KEY, SCOPE_HEADER};
+use crate::envoy::slot;
 use crate::envoy::{
     HeaderAppendAction, HeaderValue, HeaderValueOption, ads, any, bool_value, extension, inline_string,
     u32_value,
 };
+use crate::session;
 
 /// Envoy's guide for edge proxies, HTTP/2: streams of a connection, and the flow-control windows of a stream and of a
 /// connection.
@@ -85,7 +88,11 @@ pub(super) fn connection_manager(port: u16, stat_prefix: &str) -> Filter {
         )],
         http_filters: vec![
             http_filter(FALLBACK_FILTER, fallback),
+            http_filter(slot::BEFORE_ROUTING[0], slot::empty()),
+            http_filter(slot::BEFORE_ROUTING[1], slot::empty()),
             http_filter(scope::CORS_FILTER, Cors::default()),
+            http_filter(slot::EXTERNAL_AUTH, slot::empty()),
+            http_filter(session::FILTER, StatefulSession::default()),
             http_filter("envoy.filters.http.router", Router::default()),
         ],
         http_protocol_options: Some(Http1ProtocolOptions::default()),

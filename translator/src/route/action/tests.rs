@@ -1,7 +1,7 @@
 use super::*;
 use envoy_types::pb::envoy::config::route::v3::redirect_action;
 
-use crate::backend::{BackendObject, Upstream};
+use crate::backend::{BackendObject, Security, Upstream};
 use crate::dependency::tests::{named, yaml};
 use crate::hostname::Hostname;
 use crate::route::filters::Redirect;
@@ -12,8 +12,8 @@ const HTTP: Place = Place { protocol: Protocol::Http, port: 80 };
 
 fn share(weight: u32, name: &str) -> Share {
     let backend = BackendObject::Service(named(name), 80);
-    let cluster = ClusterId { backend, upstream: Upstream::Http1 };
-    Share { weight, cluster: Some(cluster), filters: Arc::default() }
+    let cluster = ClusterId { backend, upstream: Upstream::Http1, security: Security::Cleartext };
+    Share { weight, cluster: Some(cluster), filters: Arc::default(), session: None }
 }
 
 fn filtered(weight: u32, name: &str, filters: Filters) -> Share {

@@ -132,7 +132,7 @@ fn what_cannot_be_carried_out_names_its_field() {
         ("[{type: CORS}]".to_owned(), "cors"),
         ("[{type: RequestMirror}]".to_owned(), "requestMirror"),
         ("[{type: Unheard}]".to_owned(), "type"),
-        ("[{type: ExternalAuth}]".to_owned(), "type"),
+        ("[{type: ExternalAuth}]".to_owned(), "externalAuth"),
         (redirect("{scheme: ftp}"), "requestRedirect.scheme"),
         (redirect("{statusCode: 200}"), "requestRedirect.statusCode"),
         (redirect("{hostname: '*.x.y'}"), "requestRedirect.hostname"),

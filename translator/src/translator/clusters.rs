@@ -1,0 +1,171 @@
+//! Clusters, their endpoints and the certificates of authorities that they trust: there as long as somebody uses them.
+
+use std::sync::Arc;
+
+use super::Translator;
+use super::state::{BundleState, ClusterState};
+use crate::backend::cluster::{self, ClusterOutput};
+use crate::backend::{BackendObject, ClusterId, service};
+use crate::dependency::{Dependency, Unit};
+use crate::object::NamespacedName;
+use crate::resource::{Resource, ResourceType};
+use crate::tls::authorities::{self, BundleId};
+
+impl Translator {
+    pub(super) fn add_cluster_user(&mut self, gateway: &NamespacedName, id: &ClusterId) {
+        let state = self.clusters.entry(id.clone()).or_insert_with(|| {
+            self.dirty.insert(Unit::Cluster(id.clone()));
+            if matches!(id.backend, BackendObject::Service(..)) {
+                self.dirty.insert(Unit::Endpoints(id.clone()));
+            }
+            ClusterState::default()
+        });
+        if !state.users.add(gateway) {
+            return;
+        }
+        let bundle = state.bundle.clone();
+        let resources: Vec<Arc<Resource>> = state.resources().cloned().collect();
+        for resource in resources {
+            self.set_resource(gateway, resource);
+        }
+        if let Some(bundle) = bundle {
+            self.add_bundle_user(gateway, &bundle);
+        }
+        self.touch(&Dependency::ClustersOf(id.backend.key()));
+    }
+
+    pub(super) fn remove_cluster_user(&mut self, gateway: &NamespacedName, id: &ClusterId) {
+        let Some(state) = self.clusters.get_mut(id) else { return };
+        if !state.users.remove(gateway) {
+            return;
+        }
+        let unused = state.users.is_empty();
+        let bundle = state.bundle.clone();
+        for resource_type in [ResourceType::Cluster, ResourceType::ClusterLoadAssignment] {
+            self.remove_resource(gateway, (resource_type, id.name()));
+        }
+        if let Some(bundle) = bundle {
+            self.remove_bundle_user(gateway, &bundle);
+        }
+        if unused {
+            self.drop_cluster(id);
+        }
+        self.touch(&Dependency::ClustersOf(id.backend.key()));
+    }
+
+    fn drop_cluster(&mut self, id: &ClusterId) {
+        self.clusters.remove(id);
+        for unit in [Unit::Cluster(id.clone()), Unit::Endpoints(id.clone())] {
+            self.dirty.remove(&unit);
+            self.forget(&unit);
+        }
+    }
+
+    /// A Gateway is gone, and its resources with it.
+    pub(super) fn forget_user(&mut self, gateway: &NamespacedName) {
+        let used: Vec<ClusterId> = self
+            .clusters
+            .iter_mut()
+            .filter_map(|(id, state)| state.users.remove_all(gateway).then(|| id.clone()))
+            .collect();
+        for id in used {
+            if self.clusters.get(&id).is_some_and(|state| state.users.is_empty()) {
+                self.drop_cluster(&id);
+            }
+            self.touch(&Dependency::ClustersOf(id.backend.key()));
+        }
+        let unused: Vec<BundleId> = self
+            .bundles
+            .iter_mut()
+            .filter_map(|(id, state)| {
+                (state.users.remove_all(gateway) && state.users.is_empty()).then(|| id.clone())
+            })
+            .collect();
+        for id in unused {
+            self.drop_bundle(&id);
+        }
+    }
+
+    pub(super) fn run_cluster(&mut self, unit: &Unit, id: &ClusterId) {
+        let output = self.run(unit, |reader, options| cluster::translate(reader, id, options));
+        let Some(Some(ClusterOutput { resource, bundle })) = output else { return };
+        let Some(state) = self.clusters.get_mut(id) else { return };
+        let before = std::mem::replace(&mut state.bundle, bundle.clone());
+        if before != bundle {
+            let users: Vec<NamespacedName> = state.users.gateways().cloned().collect();
+            for gateway in &users {
+                if let Some(bundle) = &bundle {
+                    self.add_bundle_user(gateway, bundle);
+                }
+                if let Some(before) = &before {
+                    self.remove_bundle_user(gateway, before);
+                }
+            }
+        }
+        self.publish_cluster(id, |state| state.cluster = Some(Arc::clone(&resource)), &resource);
+    }
+
+    pub(super) fn run_endpoints(&mut self, unit: &Unit, id: &ClusterId) {
+        let BackendObject::Service(name, port) = &id.backend else { return };
+        let output = self.run(unit, |reader, _| service::endpoints(reader, id, name, *port));
+        if let Some((resource, problems)) = output {
+            self.set_problems(unit, problems);
+            self.publish_cluster(id, |state| state.endpoints = Some(Arc::clone(&resource)), &resource);
+        }
+    }
+
+    fn publish_cluster(
+        &mut self,
+        id: &ClusterId,
+        keep: impl FnOnce(&mut ClusterState),
+        resource: &Arc<Resource>,
+    ) {
+        let Some(state) = self.clusters.get_mut(id) else { return };
+        keep(state);
+        let users: Vec<NamespacedName> = state.users.gateways().cloned().collect();
+        for gateway in users {
+            self.set_resource(&gateway, Arc::clone(resource));
+        }
+    }
+
+    pub(super) fn add_bundle_user(&mut self, gateway: &NamespacedName, id: &BundleId) {
+        let state = self.bundles.entry(id.clone()).or_insert_with(|| {
+            self.dirty.insert(Unit::Bundle(id.clone()));
+            BundleState::default()
+        });
+        if state.users.add(gateway)
+            && let Some(resource) = state.resource.clone()
+        {
+            self.set_resource(gateway, resource);
+        }
+    }
+
+    pub(super) fn remove_bundle_user(&mut self, gateway: &NamespacedName, id: &BundleId) {
+        let Some(state) = self.bundles.get_mut(id) else { return };
+        if !state.users.remove(gateway) {
+            return;
+        }
+        let unused = state.users.is_empty();
+        self.remove_resource(gateway, (ResourceType::Secret, id.name()));
+        if unused {
+            self.drop_bundle(id);
+        }
+    }
+
+    fn drop_bundle(&mut self, id: &BundleId) {
+        self.bundles.remove(id);
+        let unit = Unit::Bundle(id.clone());
+        self.dirty.remove(&unit);
+        self.forget(&unit);
+    }
+
+    pub(super) fn run_bundle(&mut self, unit: &Unit, id: &BundleId) {
+        let resource = self.run(unit, |reader, _| authorities::resource(reader, id));
+        let (Some(Some(resource)), Some(state)) = (resource, self.bundles.get_mut(id)) else { return };
+        state.resource = Some(Arc::clone(&resource));
+        let users: Vec<NamespacedName> = state.users.gateways().cloned().collect();
+        for gateway in users {
+            self.set_resource(&gateway, Arc::clone(&resource));
+        }
+    }
+}
