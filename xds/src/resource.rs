@@ -6,6 +6,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use prost::Message;
 
+mod secrets;
+
 /// The resource types that this server knows.
 ///
 /// The order of the variants is the order in which one snapshot's additions reach a proxy (make before break):
@@ -107,6 +109,7 @@ pub struct Resource {
     version: Arc<str>,
     body: Bytes,
     eds_name: OnceLock<Option<Arc<str>>>,
+    secret_names: OnceLock<Vec<Arc<str>>>,
 }
 
 impl Resource {
@@ -123,6 +126,7 @@ impl Resource {
             version: version.into(),
             body: body.into(),
             eds_name: OnceLock::new(),
+            secret_names: OnceLock::new(),
         }
     }
 
@@ -163,6 +167,17 @@ impl Resource {
                 }
             })
             .as_ref()
+    }
+
+    /// The names of the secrets that a proxy with this cluster asks this server for. Decoded once.
+    pub fn secret_names(&self) -> &[Arc<str>] {
+        self.secret_names.get_or_init(|| {
+            if self.resource_type == ResourceType::Cluster {
+                secrets::of_cluster(&self.body)
+            } else {
+                Vec::new()
+            }
+        })
     }
 
     /// The endpoints of a cluster that has none: what is served for a load assignment that does not exist, because
@@ -220,20 +235,27 @@ struct ClusterDiscovery {
 #[derive(Clone, PartialEq, Message)]
 struct EdsClusterConfig {
     #[prost(message, optional, tag = "1")]
-    eds_config: Option<EdsConfigSource>,
+    eds_config: Option<Source>,
     #[prost(string, tag = "2")]
     service_name: String,
 }
 
 /// The members of `envoy.config.core.v3.ConfigSource` that point away from this stream.
 #[derive(Clone, PartialEq, Message)]
-struct EdsConfigSource {
+struct Source {
     #[prost(bytes = "bytes", optional, tag = "1")]
     path: Option<Bytes>,
     #[prost(bytes = "bytes", optional, tag = "2")]
     api_config_source: Option<Bytes>,
     #[prost(bytes = "bytes", optional, tag = "8")]
     path_config_source: Option<Bytes>,
+}
+
+impl Source {
+    /// Whether it is another one than this stream.
+    fn is_elsewhere(&self) -> bool {
+        self.path.is_some() || self.api_config_source.is_some() || self.path_config_source.is_some()
+    }
 }
 
 /// `envoy.config.cluster.v3.Cluster.DiscoveryType.EDS`.
@@ -246,7 +268,7 @@ fn eds_name(cluster: &Arc<str>, body: &Bytes) -> Option<Arc<str>> {
     }
     let config = discovery.eds_cluster_config.unwrap_or_default();
     let source = config.eds_config.unwrap_or_default();
-    if source.path.is_some() || source.api_config_source.is_some() || source.path_config_source.is_some() {
+    if source.is_elsewhere() {
         return None;
     }
     Some(if config.service_name.is_empty() { Arc::clone(cluster) } else { config.service_name.into() })

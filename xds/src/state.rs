@@ -158,7 +158,7 @@ impl Stream {
     }
 
     /// Whether the rollout waits for something that a proxy may never send: the subscription or acknowledgement of a
-    /// cluster's endpoints, of clusters, of listeners. The shell calls [`Stream::on_wait_expired`] when the same value
+    /// cluster's endpoints or secrets, of clusters, of listeners. The shell calls [`Stream::on_wait_expired`] when the same value
     /// was returned for too long; the value changes with every progress.
     pub fn waiting(&self) -> Option<u64> {
         self.rollout.waiting(&self.channels)
@@ -204,7 +204,13 @@ impl Stream {
                     // Those of them that go out again are awaited again.
                     let endpoints = batch.resources.iter().filter_map(|r| r.eds_name());
                     self.rollout.endpoints_settled(endpoints.map(|name| &**name));
+                    let secrets = batch.resources.iter().flat_map(|r| r.secret_names());
+                    self.rollout.secrets_settled(secrets.map(|name| &**name));
                 }
+            }
+            ResourceType::Secret => {
+                self.rollout.secrets_settled(batch.resources.iter().map(|r| r.name()));
+                self.rollout.secrets_settled(batch.removed.iter().map(|name| &**name));
             }
             ResourceType::ClusterLoadAssignment => {
                 // Those that are due again were asked for by a cluster that was sent in the meantime.
@@ -247,6 +253,9 @@ impl Stream {
                 self.endpoint_owners.remove(name);
             }
             self.rollout.endpoints_settled(change.unsubscribed.iter().map(|name| &**name));
+        }
+        if resource_type == ResourceType::Secret {
+            self.rollout.secrets_settled(change.unsubscribed.iter().map(|name| &**name));
         }
     }
 
@@ -306,6 +315,10 @@ impl Stream {
                 self.channels.get_mut(ResourceType::ClusterLoadAssignment).resend(name);
             }
             self.rollout.await_endpoints(batch.resources.iter().filter_map(|r| r.eds_name()));
+            // A secret that the proxy holds is there for every cluster; others it asks for when it has the endpoints.
+            let held = self.channels.get(ResourceType::Secret).held().clone();
+            let secrets = batch.resources.iter().flat_map(|r| r.secret_names());
+            self.rollout.await_secrets(secrets.filter(|name| !held.contains_key(*name)));
         }
         let nonce = self.next_nonce();
         let push = Push {

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use crate::tls::Certificate;
+use crate::tls::{Authority, Certificate};
 
 /// One request as a backend saw it; the body of an echo answer is this in JSON.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -39,6 +39,12 @@ pub struct Seen {
     pub body: String,
     /// The server name of the TLS handshake.
     pub sni: Option<String>,
+    /// The application protocol that the TLS handshake agreed on.
+    pub alpn: Option<String>,
+    /// The version of TLS, such as `TLSv1_3`.
+    pub tls_version: Option<String>,
+    /// The certificate that the client showed, in DER.
+    pub client_certificate: Option<Vec<u8>>,
 }
 
 impl Seen {
@@ -77,6 +83,7 @@ struct Inner {
 pub struct Backend {
     inner: Arc<Inner>,
     address: SocketAddr,
+    acceptor: Arc<Mutex<Option<TlsAcceptor>>>,
     task: JoinHandle<()>,
 }
 
@@ -93,16 +100,26 @@ impl Backend {
 
     /// An echo server that terminates TLS with `certificate`.
     pub async fn tls(name: &str, certificate: &Certificate) -> Self {
-        Self::launch(name, Box::new(|_| Reply::Echo), Some(certificate)).await
+        Self::launch(name, Box::new(|_| Reply::Echo), Some(acceptor(certificate, None))).await
     }
 
-    async fn launch(name: &str, handler: Box<Handler>, certificate: Option<&Certificate>) -> Self {
+    /// An echo server that terminates TLS with `certificate` and refuses clients without a certificate of `clients`.
+    pub async fn mutual_tls(name: &str, certificate: &Certificate, clients: &Authority) -> Self {
+        Self::launch(name, Box::new(|_| Reply::Echo), Some(acceptor(certificate, Some(clients)))).await
+    }
+
+    /// Shows another certificate in handshakes to come.
+    pub fn renew(&self, certificate: &Certificate, clients: Option<&Authority>) {
+        *self.acceptor.lock().unwrap_or_else(PoisonError::into_inner) = Some(acceptor(certificate, clients));
+    }
+
+    async fn launch(name: &str, handler: Box<Handler>, acceptor: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind a backend");
         let address = listener.local_addr().expect("address of a backend");
         let inner = Arc::new(Inner { name: name.to_owned(), handler, log: Mutex::default() });
-        let acceptor = certificate.map(|it| TlsAcceptor::from(Arc::new(it.server_config())));
-        let task = tokio::spawn(accept(listener, Arc::clone(&inner), acceptor));
-        Self { inner, address, task }
+        let acceptor = Arc::new(Mutex::new(acceptor));
+        let task = tokio::spawn(accept(listener, Arc::clone(&inner), Arc::clone(&acceptor)));
+        Self { inner, address, acceptor, task }
     }
 
     /// The name that its answers carry.
@@ -138,7 +155,11 @@ impl Drop for Backend {
     }
 }
 
-async fn accept(listener: TcpListener, inner: Arc<Inner>, acceptor: Option<TlsAcceptor>) {
+fn acceptor(certificate: &Certificate, clients: Option<&Authority>) -> TlsAcceptor {
+    TlsAcceptor::from(Arc::new(certificate.server_config(clients)))
+}
+
+async fn accept(listener: TcpListener, inner: Arc<Inner>, acceptor: Arc<Mutex<Option<TlsAcceptor>>>) {
     // Connections end with the task: dropping the set aborts them.
     let mut connections = JoinSet::new();
     loop {
@@ -146,7 +167,8 @@ async fn accept(listener: TcpListener, inner: Arc<Inner>, acceptor: Option<TlsAc
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => {
                 let Ok((stream, _)) = accepted else { continue };
-                connections.spawn(serve(stream, Arc::clone(&inner), acceptor.clone()));
+                let acceptor = acceptor.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                connections.spawn(serve(stream, Arc::clone(&inner), acceptor));
             }
         }
     }
@@ -154,15 +176,21 @@ async fn accept(listener: TcpListener, inner: Arc<Inner>, acceptor: Option<TlsAc
 
 async fn serve(stream: TcpStream, inner: Arc<Inner>, acceptor: Option<TlsAcceptor>) {
     let _ = stream.set_nodelay(true);
-    let mut sni = None;
     let server = auto::Builder::new(TokioExecutor::new());
     if let Some(acceptor) = acceptor {
         let Ok(stream) = acceptor.accept(stream).await else { return };
-        sni = stream.get_ref().1.server_name().map(ToOwned::to_owned);
-        let service = service_fn(move |request| answer(request, Arc::clone(&inner), sni.clone()));
+        let state = stream.get_ref().1;
+        let seen = Seen {
+            sni: state.server_name().map(ToOwned::to_owned),
+            alpn: state.alpn_protocol().map(|it| String::from_utf8_lossy(it).into_owned()),
+            tls_version: state.protocol_version().map(|it| format!("{it:?}")),
+            client_certificate: state.peer_certificates().and_then(|it| it.first()).map(|it| it.to_vec()),
+            ..Seen::default()
+        };
+        let service = service_fn(move |request| answer(request, Arc::clone(&inner), seen.clone()));
         let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
     } else {
-        let service = service_fn(move |request| answer(request, Arc::clone(&inner), sni.clone()));
+        let service = service_fn(move |request| answer(request, Arc::clone(&inner), Seen::default()));
         let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
     }
 }
@@ -170,7 +198,7 @@ async fn serve(stream: TcpStream, inner: Arc<Inner>, acceptor: Option<TlsAccepto
 async fn answer(
     mut request: Request<Incoming>,
     inner: Arc<Inner>,
-    sni: Option<String>,
+    handshake: Seen,
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let upgrade = request.headers().get(header::UPGRADE).cloned();
     let mut seen = Seen {
@@ -182,8 +210,7 @@ async fn answer(
             None => text(request.headers().get(header::HOST)),
         },
         version: format!("{:?}", request.version()),
-        sni,
-        ..Seen::default()
+        ..handshake
     };
     for (name, value) in request.headers() {
         seen.headers.entry(name.to_string()).or_default().push(text(Some(value)));

@@ -47,4 +47,7 @@ pub use proxy::CountingProxy;
 pub use tls::{Authority, Certificate, ClientTls};
 pub use wait::{PATIENCE, until, until_within};
 pub use world::{Want, World, expect, read_object};
-pub use yaml::{Vars, gateway, http_route, service, static_backend, tls_secret, traffic_policy};
+pub use yaml::{
+    Vars, authorities, backend_tls_policy, gateway, http_route, service, static_backend, tls_secret,
+    traffic_policy,
+};

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
@@ -45,11 +46,21 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// A fresh certificate for `names` (wildcards allowed), signed by this authority.
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.pem().as_bytes()).unwrap()).unwrap();
+        roots
+    }
+
+    /// A fresh certificate for `names` (wildcards and URIs allowed), signed by this authority.
     pub fn issue(&self, names: &[&str]) -> Certificate {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let mut params = CertificateParams::new(names.clone()).unwrap();
-        params.distinguished_name.push(rcgen::DnType::CommonName, names.first().cloned().unwrap_or_default());
+        let (uris, hosts): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.contains("://"));
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(hosts).unwrap();
+        let uris = uris.into_iter().map(|uri| SanType::URI(uri.try_into().unwrap()));
+        params.subject_alt_names.extend(uris);
+        let name = names.first().copied().unwrap_or_default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Certificate { pem: certificate.pem(), key_pem: key.serialize_pem(), der: certificate.der().to_vec() }
@@ -57,44 +68,69 @@ impl Authority {
 }
 
 impl Certificate {
-    pub(crate) fn server_config(&self) -> ServerConfig {
-        let chain =
-            CertificateDer::pem_slice_iter(self.pem.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
-        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).unwrap();
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        CertificateDer::pem_slice_iter(self.pem.as_bytes()).collect::<Result<_, _>>().unwrap()
+    }
+
+    fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).unwrap()
+    }
+
+    /// A server that shows this certificate, and asks clients for one of `clients` if that is said.
+    pub(crate) fn server_config(&self, clients: Option<&Authority>) -> ServerConfig {
+        let builder =
+            ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let builder = match clients {
+            Some(authority) => {
+                let roots = Arc::new(authority.roots());
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+                builder.with_client_cert_verifier(verifier.unwrap())
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(self.chain(), self.key()).unwrap();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config
     }
 }
 
 /// How a client opens TLS.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ClientTls {
     sni: Option<String>,
     roots: Option<Arc<RootCertStore>>,
+    certificate: Option<Certificate>,
+    version: Option<&'static str>,
 }
 
 impl ClientTls {
     /// Sends `sni` and accepts whatever certificate comes: for tests of routing.
     pub fn any(sni: &str) -> Self {
-        Self { sni: Some(sni.to_owned()), roots: None }
+        Self { sni: Some(sni.to_owned()), ..Self::default() }
     }
 
     /// Sends no server name.
     pub fn without_sni() -> Self {
-        Self { sni: None, roots: None }
+        Self::default()
     }
 
     /// Sends `sni` and accepts only a certificate for it that `authority` signed.
     pub fn trusting(sni: &str, authority: &Authority) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
-        Self { sni: Some(sni.to_owned()), roots: Some(Arc::new(roots)) }
+        Self { sni: Some(sni.to_owned()), roots: Some(Arc::new(authority.roots())), ..Self::default() }
+    }
+
+    /// Shows this certificate to servers that ask for one.
+    #[must_use]
+    pub fn showing(mut self, certificate: &Certificate) -> Self {
+        self.certificate = Some(certificate.clone());
+        self
+    }
+
+    /// Speaks only this version of TLS, `1.2` or `1.3`.
+    #[must_use]
+    pub fn version(mut self, version: &'static str) -> Self {
+        self.version = Some(version);
+        self
     }
 
     pub(crate) fn name(&self) -> ServerName<'static> {
@@ -102,14 +138,22 @@ impl ClientTls {
     }
 
     pub(crate) fn config(&self, alpn: &[u8]) -> ClientConfig {
+        let versions = match self.version {
+            Some("1.2") => &[&rustls::version::TLS12][..],
+            Some("1.3") => &[&rustls::version::TLS13],
+            _ => rustls::DEFAULT_VERSIONS,
+        };
         let builder =
-            ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
-        let mut config = match &self.roots {
-            Some(roots) => builder.with_root_certificates(Arc::clone(roots)).with_no_client_auth(),
-            None => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider())))
-                .with_no_client_auth(),
+            ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions).unwrap();
+        let builder = match &self.roots {
+            Some(roots) => builder.with_root_certificates(Arc::clone(roots)),
+            None => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider())))
+            }
+        };
+        let mut config = match &self.certificate {
+            Some(own) => builder.with_client_auth_cert(own.chain(), own.key()).unwrap(),
+            None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![alpn.to_vec()];
         config.enable_sni = self.sni.is_some();

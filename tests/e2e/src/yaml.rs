@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use crate::ports::Port;
-use crate::tls::Certificate;
+use crate::tls::{Authority, Certificate};
 
 /// Values of `${NAME}` placeholders. A name that starts with `PORT` and has no value yet gets a free
 /// port of its own.
@@ -126,6 +126,34 @@ data:
 ",
         base64(certificate.pem.as_bytes()),
         base64(certificate.key_pem.as_bytes())
+    )
+}
+
+/// A ConfigMap `default/name` with the certificates of authorities, as `caCertificateRefs` want it.
+pub fn authorities(name: &str, authorities: &[&Authority]) -> String {
+    let pem: String = authorities.iter().map(|it| it.pem()).collect();
+    format!(
+        "apiVersion: v1
+kind: ConfigMap
+metadata: {{name: {name}, namespace: default}}
+data: {{ca.crt: {pem:?}}}
+---
+"
+    )
+}
+
+/// A BackendTLSPolicy `default/name` on the Service `default/service`; `validation` is the content of its `spec.validation` in
+/// flow style.
+pub fn backend_tls_policy(name: &str, service: &str, validation: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {{name: {name}, namespace: default, generation: 1}}
+spec:
+  targetRefs: [{{group: '', kind: Service, name: {service}}}]
+  validation: {{{validation}}}
+---
+"
     )
 }
 

@@ -1,7 +1,7 @@
 //! Make before break: when what may be sent.
 //!
-//! A snapshot is rolled out in two steps. First it is *staged*: its clusters go out, and the proxy acknowledges them
-//! and the endpoints of the new ones. Then it is *promoted*: listeners follow, and after their acknowledgement routes.
+//! A snapshot is rolled out in two steps. First it is *staged*: its clusters go out, and the proxy acknowledges them,
+//! the endpoints of the new ones, and the secrets that these need. Then it is *promoted*: listeners follow, and after their acknowledgement routes.
 //! While one snapshot is staged, the routes of the one before still flow, so that however quickly snapshots follow each
 //! other no step starves; of those that arrive in between only the newest is staged next.
 //!
@@ -9,6 +9,7 @@
 //! clusters that warm have their endpoints. What is gone is pruned at the very end, when the proxy has acknowledged
 //! everything that could refer to it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::OrdSet;
@@ -82,6 +83,8 @@ pub(super) struct Rollout {
     open: bool,
     /// Endpoints that the proxy needs before the clusters of the staged snapshot can serve.
     awaiting: OrdSet<Arc<str>>,
+    /// Secrets that it needs for the same and does not hold.
+    awaiting_secrets: BTreeSet<Arc<str>>,
     /// The proxy came with resources from an earlier stream.
     resumed: bool,
     /// Types that a resumed proxy has not asked for by now are not used by it.
@@ -95,6 +98,9 @@ impl Rollout {
     pub(super) fn observe(&mut self, snapshot: &Snapshot, channels: &mut Channels) {
         self.latest = snapshot.clone();
         self.behind = true;
+        // What is gone will not come.
+        let secrets = snapshot.map(ResourceType::Secret);
+        self.awaiting_secrets.retain(|name| secrets.contains_key(name));
         for resource_type in UNORDERED {
             channels.get_mut(resource_type).retarget(snapshot.map(resource_type));
         }
@@ -125,6 +131,21 @@ impl Rollout {
     /// These endpoints are needed; `since` a response with their clusters was sent.
     pub(super) fn await_endpoints<'a>(&mut self, names: impl Iterator<Item = &'a Arc<str>>) {
         self.awaiting.extend(names.cloned());
+    }
+
+    /// These secrets are needed; `since` a response with their clusters was sent.
+    pub(super) fn await_secrets<'a>(&mut self, names: impl Iterator<Item = &'a Arc<str>>) {
+        let secrets = self.latest.map(ResourceType::Secret);
+        self.awaiting_secrets.extend(names.filter(|name| secrets.contains_key(*name)).cloned());
+    }
+
+    /// These secrets have arrived, or are not needed any more.
+    pub(super) fn secrets_settled<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        for name in names {
+            if self.awaiting_secrets.remove(name) {
+                self.progress += 1;
+            }
+        }
     }
 
     /// The endpoints that clusters sent on this stream wait for.
@@ -185,7 +206,8 @@ impl Rollout {
     fn clusters_settled(&self, channels: &Channels) -> bool {
         let clusters = channels.get(ResourceType::Cluster);
         let asked = clusters.subscription.started() || !self.resumed || self.absent_given_up;
-        asked && clusters.nothing_to_send() && !clusters.sending() && self.awaiting.is_empty()
+        let complete = self.awaiting.is_empty() && self.awaiting_secrets.is_empty();
+        asked && clusters.nothing_to_send() && !clusters.sending() && complete
     }
 
     /// Whether what a type no longer has may be taken from the proxy.
@@ -229,6 +251,7 @@ impl Rollout {
         self.progress += 1;
         self.absent_given_up = true;
         self.awaiting.clear();
+        self.awaiting_secrets.clear();
         for resource_type in [ResourceType::Cluster, ResourceType::Listener] {
             channels.get_mut(resource_type).give_up_waiting();
         }

@@ -68,6 +68,47 @@ fn t16_a_static_cluster_needs_no_endpoints() {
 }
 
 #[test]
+fn t16_a_cluster_that_needs_a_secret_comes_with_it() {
+    let mut d = booted();
+    let (cluster, routes) = (tls_cluster("new", 0, "ca"), scope("s", &["new"]));
+    let cds = only(d.set([set(&cluster), set(&secret("ca", 0)), set(&routes)]));
+    assert!(d.ack(&cds).is_empty(), "the secret was not asked for yet");
+    assert!(d.stream.waiting().is_some());
+    let answer = only(d.subscribe(SDS, &["ca"]));
+    assert_eq!(type_of(&answer), SDS);
+    let routes = only(d.ack(&answer));
+    assert_eq!(type_of(&routes), SRDS);
+    assert!(d.ack(&routes).is_empty());
+    assert_eq!(d.stream.waiting(), None);
+    // The next cluster with the secret has it at once.
+    let cds = only(d.set([set(&tls_cluster("next", 0, "ca")), set(&scope("s", &["next"]))]));
+    assert_eq!(types(&d.ack(&cds)), [SRDS]);
+}
+
+#[test]
+fn t16_a_secret_that_does_not_come_is_not_waited_for() {
+    // It does not exist.
+    let mut d = booted();
+    let cds = only(d.set([set(&tls_cluster("new", 0, "ca")), set(&scope("s", &["new"]))]));
+    assert_eq!(types(&d.ack(&cds)), [SRDS]);
+    // It goes while it is waited for.
+    let mut d = booted();
+    let (cluster, routes) = (tls_cluster("new", 0, "ca"), scope("s", &["new"]));
+    let cds = only(d.set([set(&cluster), set(&secret("ca", 0)), set(&routes)]));
+    assert!(d.ack(&cds).is_empty());
+    assert_eq!(types(&d.set([remove(SDS, "ca")])), [SRDS]);
+    // The cluster is rejected.
+    let mut d = booted();
+    let cds = only(d.set([set(&cluster), set(&secret("ca", 0)), set(&routes)]));
+    assert_eq!(types(&d.nack(&cds, "bad")), [SRDS]);
+    // The proxy never asks for it.
+    let mut d = booted();
+    let cds = only(d.set([set(&cluster), set(&secret("ca", 0)), set(&routes)]));
+    assert!(d.ack(&cds).is_empty());
+    assert_eq!(types(&d.stream.on_wait_expired()), [SRDS]);
+}
+
+#[test]
 fn t16_listeners_come_before_routes_and_after_clusters() {
     let mut d = booted();
     let cds = only(d.set([

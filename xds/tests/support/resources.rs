@@ -7,7 +7,9 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, EdsClusterConfig,
 };
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
-use envoy_types::pb::envoy::config::core::v3::{AggregatedConfigSource, ConfigSource};
+use envoy_types::pb::envoy::config::core::v3::{
+    AggregatedConfigSource, ConfigSource, TransportSocket, transport_socket,
+};
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints};
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::route::Action;
@@ -15,7 +17,11 @@ use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{
     Route, RouteAction, RouteConfiguration, ScopedRouteConfiguration, VirtualHost,
 };
-use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
+    CommonTlsContext, SdsSecretConfig, Secret, UpstreamTlsContext,
+};
+use envoy_types::util::pack_any;
 use postern_xds::{Resource, ResourceType};
 use prost::Message;
 
@@ -43,6 +49,32 @@ pub(crate) fn eds_cluster(name: &str, content: u32, service_name: &str) -> Arc<R
                 ..ConfigSource::default()
             }),
             service_name: service_name.to_owned(),
+        }),
+        ..Cluster::default()
+    };
+    resource(ResourceType::Cluster, name, &message)
+}
+
+/// A cluster that needs nothing from EDS, and a secret to trust its backend.
+pub(crate) fn tls_cluster(name: &str, content: u32, secret: &str) -> Arc<Resource> {
+    let source = ConfigSource {
+        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
+        ..ConfigSource::default()
+    };
+    let config = SdsSecretConfig { name: secret.to_owned(), sds_config: Some(source) };
+    let tls = UpstreamTlsContext {
+        common_tls_context: Some(CommonTlsContext {
+            validation_context_type: Some(ValidationContextType::ValidationContextSdsSecretConfig(config)),
+            ..CommonTlsContext::default()
+        }),
+        ..UpstreamTlsContext::default()
+    };
+    let message = Cluster {
+        name: name.to_owned(),
+        alt_stat_name: format!("{content}"),
+        transport_socket: Some(TransportSocket {
+            name: "tls".to_owned(),
+            config_type: Some(transport_socket::ConfigType::TypedConfig(pack_any(tls))),
         }),
         ..Cluster::default()
     };
