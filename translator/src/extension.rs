@@ -11,7 +11,7 @@ use crate::object::{Kind, ObjectKey};
 use crate::problem::{Fault, Problems};
 use crate::route::filters;
 use crate::status::{Conditions, Status, condition};
-use crate::unsupported;
+use crate::{telemetry, unsupported};
 
 /// The status of an object that nothing but others read; `None` if it has none.
 pub(crate) fn translate(
@@ -33,6 +33,7 @@ pub(crate) fn translate(
             };
             (object.metadata.generation, filters::answer(object).err())
         }
+        Kind::XTelemetryPolicy => return telemetry::status(reader, key, options),
         Kind::GatewayParameters => return infrastructure::status(reader, key, options),
         _ => return unsupported::translate(reader, key, options),
     };

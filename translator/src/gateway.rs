@@ -33,6 +33,7 @@ use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::problem::Problems;
 use crate::resource::Resource;
 use crate::status::condition;
+use crate::telemetry::{self, Tracing};
 use crate::tls::authorities::BundleId;
 
 mod protocol;
@@ -150,6 +151,7 @@ pub(crate) struct GatewayOutput {
 pub(crate) struct ListenerPlan {
     /// The addresses to bind to; at least one.
     pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) tracing: Option<Tracing>,
     /// The listeners to serve.
     pub(crate) serving: Vec<ServedListener>,
 }
@@ -260,8 +262,16 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         .collect();
     let secrets =
         secrets.into_iter().filter(|(name, _)| used.contains(name)).map(|(_, secret)| secret).collect();
+    let mut tracing = telemetry::tracing(reader, &name);
+    if client_certificate.is_some() {
+        let asked = listeners.iter_mut().flat_map(|l| &mut l.filters).map(|auth| &mut auth.cluster);
+        for cluster in asked.chain(tracing.as_mut().map(|it| &mut it.cluster)) {
+            *cluster = cluster.shown_by(&name);
+        }
+    }
     let model = Arc::new(GatewayModel { name, listeners, client_certificate });
-    let clusters = model.serving().flat_map(|l| &l.filters).map(|auth| auth.cluster.clone()).collect();
+    let asked = model.serving().flat_map(|l| &l.filters).map(|auth| &auth.cluster);
+    let clusters = asked.chain(tracing.iter().map(|it| &it.cluster)).cloned().collect();
     let parameters = parameters.err().map(|message| (reason::INVALID_PARAMETERS, message));
     let accepted = accepted(&statuses, parameters.or(addresses.refused), generation);
     let resolved = resolved(&statuses, unresolved, generation);
@@ -274,7 +284,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
     GatewayOutput {
         uid: gateway.metadata.uid.clone(),
         model,
-        plan: ListenerPlan { addresses: addresses.bind, serving },
+        plan: ListenerPlan { addresses: addresses.bind, tracing, serving },
         secrets,
         clusters,
         bundles: BTreeSet::new(),

@@ -38,6 +38,7 @@ mod selector;
 mod session;
 mod status;
 mod store;
+mod telemetry;
 mod tls;
 mod translator;
 mod unsupported;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use postern_api::gateway_api::{
     Condition, ListenerSet, ParentReference, PolicyAncestorStatus, PolicyStatus, RouteParentStatus,
-    RouteStatus, TcpRoute, TlsRoute, UdpRoute, XTelemetryPolicy, condition_type, reason,
+    RouteStatus, TcpRoute, TlsRoute, UdpRoute, condition_type, reason,
 };
 use postern_api::kgateway::{HttpListenerPolicy, PolicyTargetRef};
 
@@ -42,7 +42,7 @@ pub(crate) fn translate(
             let conditions = vec![refuse(condition_type::ACCEPTED, reason::UNSUPPORTED_VALUE)];
             route(reader, key, &conditions, options)
         }
-        Kind::HttpListenerPolicy | Kind::XTelemetryPolicy => policy(reader, key, &unsupported(), options),
+        Kind::HttpListenerPolicy => policy(reader, key, &unsupported(), options),
         Kind::ListenerSet => is_ours(reader, gateways.iter().flatten()).then(|| {
             let mut conditions = unsupported();
             conditions.push(refuse(condition_type::PROGRAMMED, reason::INVALID));
@@ -63,7 +63,7 @@ fn gateways(reader: &Reader<'_>, key: &ObjectKey) -> Option<BTreeSet<NamespacedN
         Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
             parents(reader, key).iter().filter_map(|parent| gateway_name(parent, &key.namespace)).collect()
         }
-        Kind::HttpListenerPolicy | Kind::XTelemetryPolicy => {
+        Kind::HttpListenerPolicy => {
             let targets = targets(reader, key).into_iter();
             targets.map(|(name, _)| NamespacedName::new(&key.namespace, name)).collect()
         }
@@ -153,17 +153,10 @@ fn targets(reader: &Reader<'_>, key: &ObjectKey) -> BTreeSet<(String, Option<Str
             targets.insert((name.to_owned(), section.cloned()));
         }
     };
-    if key.kind == Kind::HttpListenerPolicy {
-        let policy = reader.get::<HttpListenerPolicy>(&key.namespace, &key.name);
-        let targets = policy.iter().flat_map(|policy| &policy.spec.target_refs);
-        for target in targets.filter(|target| is_local(target, key)) {
-            add(target.group(), &target.kind, &target.name, target.section_name.as_ref());
-        }
-    } else {
-        let policy = reader.get::<XTelemetryPolicy>(&key.namespace, &key.name);
-        for target in policy.iter().flat_map(|policy| &policy.spec.target_refs) {
-            add(&target.group, &target.kind, &target.name, None);
-        }
+    let policy = reader.get::<HttpListenerPolicy>(&key.namespace, &key.name);
+    let references = policy.iter().flat_map(|policy| &policy.spec.target_refs);
+    for target in references.filter(|target| is_local(target, key)) {
+        add(target.group(), &target.kind, &target.name, target.section_name.as_ref());
     }
     targets
 }

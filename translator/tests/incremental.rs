@@ -29,6 +29,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "one",
         &[
             "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP}]}",
+            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP, filters: {requests: [{type: ExternalAuth, externalAuth: {protocol: GRPC, backendRef: {name: s1, port: 80}}}]}}]}",
             "spec: {gatewayClassName: postern, infrastructure: {labels: {team: edge}, parametersRef: {group: gateway.kgateway.dev, kind: GatewayParameters, name: own}}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.x.org', allowedRoutes: {namespaces: {from: All}}}, {name: exact, port: 80, protocol: HTTP, hostname: a.x.org}]}",
             "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP}, {name: http2, port: 80, protocol: HTTP}, {name: alt, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}}]}",
             "spec: {gatewayClassName: postern, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: '*.x.org', tls: {certificateRefs: [{name: cert}]}}, {name: b, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: b}]}}]}",
@@ -62,6 +63,33 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         &[
             "spec: {parentRefs: [{name: two}], rules: [{backendRefs: [{name: s2, port: 80}]}]}",
             "spec: {parentRefs: [{name: one, namespace: a}, {name: two}], hostnames: [b.x.org, a.x.org], rules: [{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: s1, namespace: a, port: 80}}}], backendRefs: [{group: gateway.kgateway.dev, kind: Backend, name: st}]}]}",
+        ],
+    ),
+    (
+        Kind::GrpcRoute,
+        "a",
+        "r1",
+        &[
+            "spec: {parentRefs: [{name: one}], hostnames: [a.x.org], rules: [{name: n, matches: [{method: {service: s}}], backendRefs: [{name: s1, port: 80}]}]}",
+            "spec: {parentRefs: [{name: one}, {name: two, namespace: b}], rules: [{matches: [{method: {method: M}, headers: [{name: h, value: v}]}], sessionPersistence: {cookie: {}}, backendRefs: [{name: s1, port: 80}, {name: s2, namespace: b, port: 80, weight: 0}]}]}",
+        ],
+    ),
+    (
+        Kind::HttpRoute,
+        "a",
+        "guarded",
+        &[
+            "spec: {parentRefs: [{name: one}], hostnames: [c.x.org], rules: [{filters: [{type: ExternalAuth, externalAuth: {protocol: GRPC, backendRef: {name: s1, port: 80}}}], sessionPersistence: {cookie: {name: c}}, backendRefs: [{name: s1, port: 80}, {name: s2, namespace: b, port: 80}]}]}",
+            "spec: {parentRefs: [{name: one}], hostnames: [c.x.org], rules: [{filters: [{type: ExternalAuth, externalAuth: {protocol: HTTP, backendRef: {name: s2, namespace: b, port: 80}}}], backendRefs: [{name: s1, port: 80}]}]}",
+        ],
+    ),
+    (
+        Kind::XTelemetryPolicy,
+        "a",
+        "traces",
+        &[
+            "spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: one}], tracing: {mode: Enabled, provider: {backendRef: {name: s1, port: 80}}}}",
+            "spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: one}], tracing: {mode: Enabled, provider: {backendRef: {name: s2, namespace: b, port: 80}}}}",
         ],
     ),
     (
@@ -460,16 +488,16 @@ proptest! {
 }
 
 #[test]
-fn one_endpoint_change_runs_one_unit() {
+fn one_endpoint_change_runs_one_unit_for_each_cluster() {
     let mut translator = objects::translated_with(options(), (0..SLOTS.len()).map(|slot| object(slot, 0)));
     let before = translator.units_run();
     let slot = SLOTS.iter().position(|s| s.0 == Kind::EndpointSlice).expect("a slot");
     translator.apply(Change::Upsert(object(slot, 1)));
     let update = translator.translate();
-    assert_eq!(translator.units_run() - before, 1);
     let changes: Vec<&str> =
         update.gateways.values().flat_map(|g| &g.changes).map(|c| c.name.as_str()).collect();
-    assert_eq!(changes, ["a/s1:80~tls"]);
+    assert_eq!(changes, ["a/s1:80~h2~tls", "a/s1:80~tls"]);
+    assert_eq!(translator.units_run() - before, 2);
 }
 
 /// Sets one slot in a world in which all slots have their first variant; returns the names of what changed and how many units ran.
@@ -487,10 +515,10 @@ fn after(slot: (Kind, &str), variant: usize) -> (Vec<String>, u64) {
 /// Rotating an authority changes its secret and no cluster; what a policy says changes its cluster and no route.
 #[test]
 fn tls_to_backends_changes_what_it_is_about() {
-    // The secret, the cluster that trusts it and the status of its policy run.
-    assert_eq!(after((Kind::ConfigMap, "ca"), 1), (vec!["ca/configmap/a/ca".to_owned()], 3));
+    // The secret, the two clusters that trust it and the status of its policy run.
+    assert_eq!(after((Kind::ConfigMap, "ca"), 1), (vec!["ca/configmap/a/ca".to_owned()], 4));
     let (changes, _) = after((Kind::BackendTlsPolicy, "tls1"), 2);
-    assert_eq!(changes, ["a/s1:80~tls", "ca/configmap/a/ca"]);
+    assert_eq!(changes, ["a/s1:80~h2~tls", "a/s1:80~tls", "ca/configmap/a/ca"]);
 }
 
 /// Two routes change places between two backends: for a moment nobody names either cluster, but nothing comes of it.

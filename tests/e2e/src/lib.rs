@@ -20,6 +20,7 @@ mod authorization;
 mod backend;
 mod client;
 mod cluster;
+mod collector;
 mod envoy;
 mod goldens;
 mod load;
@@ -38,6 +39,7 @@ pub use cluster::{
     CLUSTER_PATIENCE, CONTROLLER_DEPLOYMENT, CONTROLLER_NAMESPACE, Cluster, EchoReply, GATEWAY_API_CHANNEL,
     Kubectl, Namespace, Outage,
 };
+pub use collector::{Collector, Span};
 pub use envoy::{Envoy, find_envoy};
 pub use goldens::golden_inputs;
 pub use load::{Load, LoadReport, Stream};

@@ -38,3 +38,5 @@ mod resilience;
 mod rewrites;
 #[path = "traffic/sessions.rs"]
 mod sessions;
+#[path = "traffic/telemetry.rs"]
+mod telemetry;

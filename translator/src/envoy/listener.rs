@@ -22,6 +22,7 @@ use crate::gateway::{ListenerPlan, Protocol, ServedListener};
 use crate::hostname::Hostname;
 use crate::infrastructure::{Port, PortProtocol};
 use crate::resource::{Resource, ResourceType};
+use crate::telemetry::Tracing;
 
 /// Envoy's guide for edge proxies: one connection may hold this much before it is asked to wait.
 const CONNECTION_BUFFER_BYTES: u32 = 32 * 1024;
@@ -41,10 +42,11 @@ pub(crate) fn listener(port: Port, plan: &ListenerPlan) -> Option<Arc<Resource>>
         plan.serving.iter().filter(|it| it.listener.socket() == port).collect();
     served.sort_by(|a, b| a.listener.hostname.cmp(&b.listener.hostname));
     let protocol = served.first()?.listener.protocol;
+    let tracing = plan.tracing.as_ref();
     let message = match protocol {
-        Protocol::Http => envoy_listener(port, &plan.addresses, vec![], vec![http_chain(port.port)]),
+        Protocol::Http => envoy_listener(port, &plan.addresses, vec![], vec![http_chain(port.port, tracing)]),
         _ => {
-            let chains = served.iter().map(|it| https_chain(it)).collect();
+            let chains = served.iter().map(|it| https_chain(it, tracing)).collect();
             envoy_listener(port, &plan.addresses, vec![tls_inspector()], chains)
         }
     };
@@ -80,22 +82,22 @@ fn tls_inspector() -> ListenerFilter {
     }
 }
 
-fn http_chain(port: u16) -> FilterChain {
+fn http_chain(port: u16, tracing: Option<&Tracing>) -> FilterChain {
     FilterChain {
         name: "http".to_owned(),
-        filters: vec![http::connection_manager(port, "http")],
+        filters: vec![http::connection_manager(port, "http", tracing)],
         ..FilterChain::default()
     }
 }
 
 /// The chain of one HTTPS listener.
-fn https_chain(served: &ServedListener) -> FilterChain {
+fn https_chain(served: &ServedListener, tracing: Option<&Tracing>) -> FilterChain {
     let listener = &served.listener;
     let owner = listener.owner_id();
     FilterChain {
         name: format!("https/{owner}"),
         filter_chain_match: server_names(&listener.hostname),
-        filters: vec![http::set_owner(&owner), http::connection_manager(listener.port, "https")],
+        filters: vec![http::set_owner(&owner), http::connection_manager(listener.port, "https", tracing)],
         transport_socket: Some(tls::transport_socket(&served.tls, &tls::HTTP)),
         ..FilterChain::default()
     }

@@ -36,6 +36,7 @@ use crate::envoy::{
     u32_value,
 };
 use crate::session;
+use crate::telemetry::Tracing;
 
 /// Envoy's guide for edge proxies, HTTP/2: streams of a connection, and the flow-control windows of a stream and of a
 /// connection.
@@ -72,7 +73,7 @@ fn http_filter<M: Message + Name>(name: &str, config: M) -> HttpFilter {
 }
 
 /// The HTTP connection manager of a port.
-pub(super) fn connection_manager(port: u16, stat_prefix: &str) -> Filter {
+pub(super) fn connection_manager(port: u16, stat_prefix: &str, tracing: Option<&Tracing>) -> Filter {
     let fallback = Lua {
         default_source_code: Some(inline_string(scope::FALLBACK_LUA)),
         // The script clears the cache itself, when it has changed the scope.
@@ -107,6 +108,7 @@ pub(super) fn connection_manager(port: u16, stat_prefix: &str) -> Filter {
             ..http_connection_manager::UpgradeConfig::default()
         }],
         server_header_transformation: http_connection_manager::ServerHeaderTransformation::PassThrough.into(),
+        tracing: tracing.map(Tracing::envoy),
         use_remote_address: bool_value(true),
         normalize_path: bool_value(true),
         merge_slashes: true,
