@@ -8,6 +8,7 @@ pub(crate) mod resolve;
 pub(crate) mod service;
 pub(crate) mod static_backend;
 pub(crate) mod tls_policy;
+pub(crate) mod traffic_policy;
 
 use std::fmt;
 

@@ -49,6 +49,8 @@ pub(crate) enum Dependency {
     Parents(ObjectKey),
     /// The BackendTLSPolicies that name a backend, and which of its ports.
     TlsPoliciesOn(ObjectKey),
+    /// The XBackendTrafficPolicies that name a backend.
+    TrafficPoliciesOn(ObjectKey),
     /// Which Gateways use which clusters of a backend.
     ClustersOf(ObjectKey),
     /// Whether the cluster serves a kind.
@@ -290,6 +292,15 @@ impl<'a> Reader<'a> {
     ) -> impl Iterator<Item = &'a (Option<String>, NamespacedName)> + use<'a> {
         self.note(&Dependency::TlsPoliciesOn(backend.clone()));
         self.store.tls_policies_on(backend)
+    }
+
+    /// The XBackendTrafficPolicies on a backend.
+    pub(crate) fn traffic_policies_on(
+        &self,
+        backend: &ObjectKey,
+    ) -> impl Iterator<Item = &'a NamespacedName> + use<'a> {
+        self.note(&Dependency::TrafficPoliciesOn(backend.clone()));
+        self.store.traffic_policies_on(backend)
     }
 
     /// The certificates of authorities that an object holds; `None` if it does not exist.

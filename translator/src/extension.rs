@@ -4,7 +4,7 @@ use postern_api::gateway_api::{condition_type, reason};
 use postern_api::kgateway::{Backend, DirectResponse};
 
 use crate::Options;
-use crate::backend::static_backend;
+use crate::backend::{static_backend, traffic_policy};
 use crate::dependency::Reader;
 use crate::infrastructure;
 use crate::object::{Kind, ObjectKey};
@@ -33,6 +33,7 @@ pub(crate) fn translate(
             };
             (object.metadata.generation, filters::answer(object).err())
         }
+        Kind::XBackendTrafficPolicy => return traffic_policy::status::translate(reader, key, options),
         Kind::XTelemetryPolicy => return telemetry::status(reader, key, options),
         Kind::GatewayParameters => return infrastructure::status(reader, key, options),
         _ => return unsupported::translate(reader, key, options),

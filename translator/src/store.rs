@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use postern_api::gateway_api::{BackendTlsPolicy, ReferenceGrant};
+use postern_api::gateway_api::{BackendTlsPolicy, ReferenceGrant, XBackendTrafficPolicy};
 use postern_api::kgateway::TrafficPolicy;
 
-use crate::backend::tls_policy;
+use crate::backend::{tls_policy, traffic_policy};
 use crate::dependency::Dependency;
 use crate::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
 use crate::policy::{Policy, Target};
@@ -37,6 +37,7 @@ pub(crate) struct Store {
     policies_by_selector: HashMap<(Kind, String), BTreeSet<NamespacedName>>,
     /// The BackendTLSPolicies on each backend, with the name of the port that they are on.
     tls_policies_by_target: HashMap<ObjectKey, BTreeSet<(Option<String>, NamespacedName)>>,
+    traffic_policies_by_target: HashMap<ObjectKey, BTreeSet<NamespacedName>>,
     by_kind: HashMap<Kind, BTreeSet<NamespacedName>>,
     /// Kinds that the cluster does not serve at all.
     absent: BTreeSet<Kind>,
@@ -115,6 +116,7 @@ impl Store {
             }
             Kind::TrafficPolicy => self.reindex_policy(key, new, touched),
             Kind::BackendTlsPolicy => self.reindex_tls_policy(key, old, new, touched),
+            Kind::XBackendTrafficPolicy => self.reindex_traffic_policy(key, old, new, touched),
             _ => {}
         }
     }
@@ -179,6 +181,32 @@ impl Store {
             }
             if policies.is_empty() {
                 self.tls_policies_by_target.remove(target);
+            }
+        }
+    }
+
+    fn reindex_traffic_policy(
+        &mut self,
+        key: &ObjectKey,
+        old: Option<&Object>,
+        new: Option<&Object>,
+        touched: &mut Vec<Dependency>,
+    ) {
+        let targets = |object: Option<&Object>| {
+            let policy = object.and_then(XBackendTrafficPolicy::of);
+            policy.map(|policy| traffic_policy::targets(policy)).unwrap_or_default()
+        };
+        let (old, new) = (targets(old), targets(new));
+        for target in old.symmetric_difference(&new) {
+            touched.push(Dependency::TrafficPoliciesOn(target.clone()));
+            let policies = self.traffic_policies_by_target.entry(target.clone()).or_default();
+            if new.contains(target) {
+                policies.insert(key.namespaced_name());
+            } else {
+                policies.remove(&key.namespaced_name());
+            }
+            if policies.is_empty() {
+                self.traffic_policies_by_target.remove(target);
             }
         }
     }
@@ -253,6 +281,14 @@ impl Store {
         backend: &ObjectKey,
     ) -> impl Iterator<Item = &'a (Option<String>, NamespacedName)> + use<'a> {
         self.tls_policies_by_target.get(backend).into_iter().flatten()
+    }
+
+    /// The XBackendTrafficPolicies on a backend.
+    pub(crate) fn traffic_policies_on<'a>(
+        &'a self,
+        backend: &ObjectKey,
+    ) -> impl Iterator<Item = &'a NamespacedName> + use<'a> {
+        self.traffic_policies_by_target.get(backend).into_iter().flatten()
     }
 
     /// The certificates of authorities that an object holds; `None` if it does not exist.

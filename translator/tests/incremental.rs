@@ -84,6 +84,15 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         ],
     ),
     (
+        Kind::XBackendTrafficPolicy,
+        "a",
+        "budget",
+        &[
+            "spec: {targetRefs: [{group: '', kind: Service, name: s1}], retryConstraint: {}}",
+            "spec: {targetRefs: [{group: '', kind: Service, name: s1}], retryConstraint: {budget: {percent: 5}}, sessionPersistence: {cookie: {}}}",
+        ],
+    ),
+    (
         Kind::XTelemetryPolicy,
         "a",
         "traces",

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Service;
 use postern_api::kgateway::Backend;
 
 use super::tls_policy::{self, Trust};
+use super::traffic_policy;
 use super::{BackendObject, ClusterId, Security, service, static_backend};
 use crate::Options;
 use crate::dependency::Reader;
@@ -23,20 +24,22 @@ pub(crate) struct ClusterOutput {
 /// Translates a cluster; `None` if there is no such backend.
 pub(crate) fn translate(reader: &Reader<'_>, id: &ClusterId, options: &Options) -> Option<ClusterOutput> {
     let key = id.backend.key();
+    let budget = traffic_policy::on(reader, &key).retry_budget;
     match &id.backend {
         BackendObject::Service(_, number) => {
             let object = reader.get::<Service>(&key.namespace, &key.name)?;
             let ports = object.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
             let port = ports.iter().find(|port| service::serves(port, *number));
             let (protection, bundle) = protection(reader, id, port.and_then(|port| port.name.as_deref()));
-            let resource = cluster::service_cluster(id, &protection, &options.system_ca_file);
+            let resource = cluster::service_cluster(id, &protection, budget, &options.system_ca_file);
             Some(ClusterOutput { resource, bundle })
         }
         BackendObject::Static(_) => {
             let object = reader.get::<Backend>(&key.namespace, &key.name)?;
             let backend = static_backend::parse(object).ok()?;
             let (protection, bundle) = protection(reader, id, None);
-            let resource = cluster::static_cluster(id, &backend, &protection, &options.system_ca_file);
+            let resource =
+                cluster::static_cluster(id, &backend, &protection, budget, &options.system_ca_file);
             Some(ClusterOutput { resource, bundle })
         }
     }

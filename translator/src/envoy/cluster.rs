@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3::{
-    CircuitBreakers, Cluster, circuit_breakers::Thresholds, cluster,
+    CircuitBreakers, Cluster,
+    circuit_breakers::{Thresholds, thresholds},
+    cluster,
 };
 use envoy_types::pb::envoy::config::core::v3::{
     HealthStatus, HealthStatusSet, Http1ProtocolOptions, Http2ProtocolOptions, Metadata, RoutingPriority,
@@ -26,6 +28,7 @@ use envoy_types::pb::google::protobuf::{Struct, Value, value};
 use super::{TransportSocket, ads, any, duration, tls, u32_value};
 use crate::backend::static_backend::{StaticBackend, StaticHost};
 use crate::backend::tls_policy::{BackendTls, Trust};
+use crate::backend::traffic_policy::RetryBudget;
 use crate::backend::{ClusterId, Upstream, service};
 use crate::resource::{Resource, ResourceType};
 use crate::tls::names::SubjectName;
@@ -55,8 +58,13 @@ pub(crate) enum Protection {
 }
 
 /// The cluster of a Service port; its endpoints travel by EDS.
-pub(crate) fn service_cluster(id: &ClusterId, protection: &Protection, system_ca: &str) -> Arc<Resource> {
-    let mut message = base(id);
+pub(crate) fn service_cluster(
+    id: &ClusterId,
+    protection: &Protection,
+    budget: Option<RetryBudget>,
+    system_ca: &str,
+) -> Arc<Resource> {
+    let mut message = base(id, budget);
     message.transport_socket = match protection {
         Protection::None => None,
         Protection::Unspecified { identity } => Some(tls_socket(None, identity, system_ca)),
@@ -82,9 +90,10 @@ pub(crate) fn static_cluster(
     id: &ClusterId,
     backend: &StaticBackend,
     protection: &Protection,
+    budget: Option<RetryBudget>,
     system_ca: &str,
 ) -> Arc<Resource> {
-    let mut message = base(id);
+    let mut message = base(id, budget);
     let addresses_only = backend.hosts.iter().all(StaticHost::is_address);
     let kind =
         if addresses_only { cluster::DiscoveryType::Static } else { cluster::DiscoveryType::StrictDns };
@@ -131,13 +140,18 @@ pub(crate) fn static_cluster(
     Resource::new(ResourceType::Cluster, id.name(), &message)
 }
 
-fn base(id: &ClusterId) -> Cluster {
+fn base(id: &ClusterId, budget: Option<RetryBudget>) -> Cluster {
     let thresholds = |priority: RoutingPriority| Thresholds {
         priority: priority.into(),
         max_connections: u32_value(UNLIMITED),
         max_pending_requests: u32_value(UNLIMITED),
         max_requests: u32_value(UNLIMITED),
         max_retries: u32_value(UNLIMITED),
+        retry_budget: budget.map(|budget| thresholds::RetryBudget {
+            budget_percent: Some(Percent { value: budget.percent.into() }),
+            min_retry_concurrency: u32_value(budget.at_least),
+            ..thresholds::RetryBudget::default()
+        }),
         ..Thresholds::default()
     };
     Cluster {

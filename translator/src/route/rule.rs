@@ -13,7 +13,7 @@ use super::action::{Rule, Share};
 use super::filters::{self, Filters};
 use super::matches::Match;
 use super::retry::Retry;
-use crate::backend::{ClusterId, resolve};
+use crate::backend::{ClusterId, resolve, traffic_policy};
 use crate::dependency::Reader;
 use crate::gateway::GatewayModel;
 use crate::object::{Kind, NamespacedName, ObjectKey};
@@ -145,7 +145,9 @@ pub(super) fn parse(
             Ok(mut filters) => {
                 unresolved.append(&mut filters.unresolved);
                 let weight = reference.weight();
-                let share = Share { weight, cluster, filters: Arc::new(filters), session: None };
+                let session =
+                    cluster.as_ref().and_then(|id| traffic_policy::on(reader, &id.backend.key()).session);
+                let share = Share { weight, cluster, filters: Arc::new(filters), session };
                 if weight > 0 {
                     out.rule.shares.push(share);
                 } else if spec.session_persistence.is_some() && share.cluster.is_some() {

@@ -210,3 +210,46 @@ rules:
         assert!(begin.elapsed() < Duration::from_millis(1900), "{path} took {:?}", begin.elapsed());
     }
 }
+
+/// XBackendTrafficPolicy (GEP-3388): without a budget every request is retried; with one, the backend gets little more than what
+/// clients send.
+#[tokio::test]
+async fn a_retry_budget_spares_the_backend() {
+    let mut world = World::with_backends(&[]).await;
+    let failing = Backend::replying("failing", |_| Reply::Status(503)).await;
+    world.add_backend(failing).await;
+    let route = "rules: [{retry: {codes: [503], attempts: 3, backoff: 1ms}, backendRefs: [{name: failing, port: 8080}]}]\n";
+    world.apply(&http_route("r", route)).await;
+    let policy = "---\napiVersion: gateway.networking.x-k8s.io/v1alpha1\nkind: XBackendTrafficPolicy\n\
+                  metadata: {name: budget, namespace: default}\nspec:\n  \
+                  targetRefs: [{group: '', kind: Service, name: failing}]\n  \
+                  retryConstraint: {budget: {percent: 0}, minRetryRate: {count: 1, interval: 10s}}\n";
+    let first = world.call("example.org", "/");
+    world.expect(first, Want::Status(503)).await;
+    let mut tries = Vec::new();
+    for (path, policy) in [("/free", ""), ("/bound", policy)] {
+        if !policy.is_empty() {
+            world.apply(policy).await;
+            world.assert_status("XBackendTrafficPolicy/budget", &["Accepted=True Accepted"]);
+        }
+        let call = world.call("example.org", path);
+        let requests = (0..20).map(|_| {
+            let call = call.clone();
+            tokio::spawn(async move {
+                for _ in 0..10 {
+                    assert_eq!(call.send().await.unwrap().status, 503);
+                }
+            })
+        });
+        for request in requests.collect::<Vec<_>>() {
+            request.await.unwrap();
+        }
+        tries.push(world.backend("failing").count(path));
+    }
+    assert_eq!(tries[0], 800, "three retries for each of 200 requests");
+    assert!(
+        (200..500).contains(&tries[1]),
+        "{} tries of 200 requests, at most one retry at a time",
+        tries[1]
+    );
+}

@@ -164,3 +164,26 @@ async fn sessions_of_hosts_that_are_found_late() {
         }
     }
 }
+
+/// XBackendTrafficPolicy: whatever rule requests come from.
+#[tokio::test]
+async fn a_policy_on_the_backend_keeps_sessions_too() {
+    let mut world = world(
+        "rules: [{matches: [{path: {value: /one}}], backendRefs: [{name: a, port: 8080}]}, {backendRefs: [{name: a, port: 8080}]}]",
+    )
+    .await;
+    let policy = "---\napiVersion: gateway.networking.x-k8s.io/v1alpha1\nkind: XBackendTrafficPolicy\n\
+                  metadata: {name: sessions, namespace: default}\nspec:\n  \
+                  targetRefs: [{group: '', kind: Service, name: a}]\n  sessionPersistence: {cookie: {name: s}}\n";
+    world.apply(policy).await;
+    world.assert_status("XBackendTrafficPolicy/sessions", &["Accepted=True Accepted"]);
+    let (one, other) = (world.call("example.org", "/one"), world.call("example.org", "/other"));
+    world.expect_that(one.clone(), "a cookie", |answer| !set_cookies(answer).is_empty()).await;
+    for _ in 0..10 {
+        let mut browser = Browser::default();
+        let first = browser.ask(&one).await.backend();
+        for _ in 0..5 {
+            assert_eq!(browser.ask(&other).await.backend(), first, "both rules share the session");
+        }
+    }
+}
