@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postern_translator::{NamespacedName, ObjectKey, Options, Status, Translator};
+use postern_translator::{NamespacedName, ObjectKey, Options, ServingListener, Status, Translator};
 
 use crate::diagnostic::Diagnostic;
 use crate::publish::Publisher;
@@ -105,6 +105,11 @@ impl Engine {
     /// The statuses as they are now.
     pub fn statuses(&self) -> &BTreeMap<ObjectKey, Status> {
         self.translation.statuses()
+    }
+
+    /// The listeners of a Gateway that its Envoy is to serve.
+    pub fn serving(&self, gateway: &NamespacedName) -> impl Iterator<Item = ServingListener> {
+        self.translation.translator().serving(gateway)
     }
 
     /// The Gateways that are served.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use postern_api::gateway_api::{Condition, ParentReference};
+use postern_api::gateway_api::{Condition, ListenerStatus, ParentReference};
 use postern_translator::{ObjectKey, Status};
 use serde::Serialize;
 
@@ -40,15 +40,17 @@ impl Verdict {
             attached_routes: None,
             conditions: conditions.to_vec(),
         };
+        let with_listeners = |conditions: &[Condition], listeners: &[ListenerStatus]| {
+            let listeners = listeners.iter().map(|listener| Part {
+                attached_routes: Some(listener.attached_routes),
+                ..part(format!("listener {}", listener.name), &listener.conditions)
+            });
+            std::iter::once(part(String::new(), conditions)).chain(listeners).collect()
+        };
         let parts = match status {
             Status::GatewayClass(status) => vec![part(String::new(), &status.conditions)],
-            Status::Gateway(status) => {
-                let listeners = status.listeners.iter().map(|listener| Part {
-                    attached_routes: Some(listener.attached_routes),
-                    ..part(format!("listener {}", listener.name), &listener.conditions)
-                });
-                std::iter::once(part(String::new(), &status.conditions)).chain(listeners).collect()
-            }
+            Status::Gateway(status) => with_listeners(&status.conditions, &status.listeners),
+            Status::ListenerSet(status) => with_listeners(&status.conditions, &status.listeners),
             Status::Route(status) => {
                 status.parents.iter().map(|p| part(reference(&p.parent_ref, key), &p.conditions)).collect()
             }

@@ -4,6 +4,7 @@
 //! was asked, also those answered with "there is none". When something changes, exactly the units that
 //! asked about it run again. See `docs/adr/0003-incremental-translation.md` for why this is not `salsa`.
 
+mod parent;
 mod references;
 
 use std::cell::RefCell;
@@ -17,10 +18,13 @@ use postern_api::gateway_api::ReferenceGrant;
 use slab::Slab;
 use xxhash_rust::xxh3::Xxh3Default;
 
+pub(crate) use self::parent::{Parent, ParentName};
 pub(crate) use self::references::References;
 use crate::backend::{BackendObject, ClusterId, Security, Upstream};
 use crate::gateway::GatewayModel;
+use crate::gateway::listener_set::ListenerSets;
 use crate::grants::{self, Reference};
+use crate::hostname::Hostname;
 use crate::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
 use crate::policy::{Policy, Target};
 use crate::route::RouteShares;
@@ -43,8 +47,20 @@ pub(crate) enum Dependency {
     Selectors(Kind, String),
     /// The names and labels of all objects of a kind in a namespace.
     Objects(Kind, String),
-    /// What routes can see of a Gateway: its listeners.
-    Listeners(NamespacedName),
+    /// Whether a Gateway is one of ours.
+    Gateway(NamespacedName),
+    /// What those who attach can see of a Gateway itself (`None`) or of one of its ListenerSets: the listeners.
+    Listeners(NamespacedName, Option<NamespacedName>),
+    /// What a Gateway shows to backends that speak TLS.
+    ClientCertificate(NamespacedName),
+    /// Which listener serves a hostname at a TCP port of a Gateway.
+    Owner(NamespacedName, u16, Hostname),
+    /// The ports of a Gateway that have a serving listener.
+    Ports(NamespacedName),
+    /// Which Gateway of ours a ListenerSet belongs to, and whether that lets it attach.
+    ListenerSet(NamespacedName),
+    /// The ListenerSets that name a Gateway of ours, with all that they ask for.
+    ListenerSets(NamespacedName),
     /// Which Gateways accepted a route.
     Parents(ObjectKey),
     /// The BackendTLSPolicies that name a backend, and which of its ports.
@@ -62,7 +78,9 @@ pub(crate) enum Dependency {
 pub(crate) enum Unit {
     /// Status of a GatewayClass.
     GatewayClass(NamespacedName),
-    /// Listeners, filter chains and certificates of a Gateway.
+    /// What a ListenerSet asks for, and whether its Gateway lets it attach.
+    ListenerSet(NamespacedName),
+    /// Listeners, filter chains and certificates of a Gateway and its ListenerSets.
     Gateway(NamespacedName),
     /// What has to exist in the cluster for the proxies of a Gateway.
     Infrastructure(NamespacedName),
@@ -88,6 +106,7 @@ impl Unit {
         let key = |kind, name: &NamespacedName| ObjectKey::new(kind, &name.namespace, &name.name);
         match self {
             Self::GatewayClass(name) => key(Kind::GatewayClass, name),
+            Self::ListenerSet(name) => key(Kind::ListenerSet, name),
             Self::Gateway(name) | Self::Infrastructure(name) => key(Kind::Gateway, name),
             Self::Route(object) | Self::Extension(object) => object.clone(),
             Self::Policy(name) => key(Kind::TrafficPolicy, name),
@@ -184,6 +203,7 @@ pub(crate) const PANICS: &str = "makes-its-readers-panic";
 /// What came of units that ran before.
 #[derive(Clone, Copy)]
 pub(crate) struct Results<'a> {
+    pub(crate) sets: &'a ListenerSets,
     pub(crate) gateways: &'a BTreeMap<NamespacedName, Arc<GatewayModel>>,
     pub(crate) routes: &'a BTreeMap<ObjectKey, RouteShares>,
     pub(crate) clusters: &'a BTreeMap<ClusterId, ClusterState>,
@@ -259,18 +279,6 @@ impl<'a> Reader<'a> {
     {
         self.note(&Dependency::Grants(namespace.to_owned()));
         self.store.grants(namespace)
-    }
-
-    /// The valid listeners of a Gateway of ours; `None` if there is no such Gateway.
-    pub(crate) fn gateway(&self, name: &NamespacedName) -> Option<&'a Arc<GatewayModel>> {
-        self.note(&Dependency::Listeners(name.clone()));
-        self.results.gateways.get(name)
-    }
-
-    /// True if the Gateway exists and somebody else takes care of it.
-    pub(crate) fn is_foreign(&self, name: &NamespacedName) -> bool {
-        let key = ObjectKey::new(Kind::Gateway, &name.namespace, &name.name);
-        self.gateway(name).is_none() && self.metadata(&key).is_some()
     }
 
     /// The Gateways that accepted a route.

@@ -62,7 +62,7 @@ pub const FEATURES: [Feature; 54] = [
     yes("HTTPRouteRetryCodes"),
     yes("HTTPRouteRetryConnectionError"),
     yes("HTTPRouteSchemeRedirect"),
-    no("ListenerSet"),
+    yes("ListenerSet"),
     yes("ReferenceGrant"),
     no("TCPRoute"),
     no("TLSRoute"),

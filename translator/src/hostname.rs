@@ -87,6 +87,17 @@ impl Hostname {
         }
     }
 
+    /// The hostname itself, and every one that covers it, from specific to general.
+    pub fn and_wider(&self) -> impl Iterator<Item = Self> {
+        let (own, domain) = match self {
+            Self::Exact(host) => (Some(self.clone()), host.split_once('.').map(|(_, domain)| domain)),
+            Self::Wildcard(domain) => (None, Some(domain.as_str())),
+            Self::Any => (None, None),
+        };
+        let domains = std::iter::successors(domain, |domain| domain.split_once('.').map(|(_, rest)| rest));
+        own.into_iter().chain(domains.map(|domain| Self::Wildcard(domain.to_owned()))).chain([Self::Any])
+    }
+
     /// The domain of an Envoy virtual host, or the server name of a filter chain, for these hosts.
     pub fn domain(&self) -> String {
         match self {
@@ -162,6 +173,21 @@ mod tests {
         assert_eq!(host("a.example.com").intersection(&host("*.example.com")), Some(host("a.example.com")));
         assert_eq!(host("*.a.com").intersection(&host("*.b.com")), None);
         assert_eq!(Hostname::Any.intersection(&host("*.b.com")), Some(host("*.b.com")));
+    }
+
+    #[test]
+    fn wider_ones_are_those_that_cover() {
+        for (hostname, expected) in [
+            ("a.b.com", &["a.b.com", "*.b.com", "*.com", "*"][..]),
+            ("*.b.com", &["*.b.com", "*.com", "*"]),
+            ("localhost", &["localhost", "*"]),
+            ("*", &["*"]),
+        ] {
+            let hostname = host(hostname);
+            let wider: Vec<Hostname> = hostname.and_wider().collect();
+            assert_eq!(wider.iter().map(Hostname::domain).collect::<Vec<_>>(), expected);
+            assert!(wider.iter().all(|wider| wider.covers(&hostname)) && wider.is_sorted());
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub use self::problem::{Problem, Severity};
 pub use self::resource::{Resource, ResourceChange, ResourceType};
 pub use self::status::{Conditions, ROUTE_PROGRAMMED, Status};
 pub use self::store::Change;
-pub use self::translator::{GatewayUpdate, Translator, Update};
+pub use self::translator::{GatewayUpdate, ServingListener, Translator, Update};
 
 /// The controller name of the shipped GatewayClass.
 pub const CONTROLLER_NAME: &str = "postern.dev/gateway-controller";

@@ -1,6 +1,6 @@
 //! TrafficPolicy: one normalised form for both dialects, and the merge of several.
 //!
-//! More specific wins field by field (rule, route, listener, Gateway); on one level the older wins. A policy that is
+//! More specific wins field by field (rule, route, listener, ListenerSet, Gateway); on one level the older wins. A policy that is
 //! not valid is not applied; if it protects something, the routes it targets answer 500 until it is mended.
 
 pub(crate) mod status;
@@ -25,7 +25,7 @@ use crate::route::retry::Retry;
 pub(crate) struct Target {
     pub(crate) kind: Kind,
     pub(crate) name: NamespacedName,
-    /// A listener of a Gateway, or a named rule of a route.
+    /// A listener of a Gateway or ListenerSet, or a named rule of a route.
     pub(crate) section: Option<String>,
 }
 
@@ -204,7 +204,7 @@ pub(crate) fn merge<'a>(policies: impl IntoIterator<Item = &'a Arc<Policy>>) -> 
 
 fn target_kind(group: &str, kind: &str) -> Option<Kind> {
     Kind::from_group_kind(group, kind)
-        .filter(|k| matches!(k, Kind::Gateway | Kind::HttpRoute | Kind::GrpcRoute))
+        .filter(|k| matches!(k, Kind::Gateway | Kind::ListenerSet | Kind::HttpRoute | Kind::GrpcRoute))
 }
 
 fn targets(
@@ -219,7 +219,7 @@ fn targets(
             faults.push(Fault::new(
                 format!("{field}.kind"),
                 format!("{} (group {:?}) cannot be a target", reference.kind, reference.group()),
-                "target a Gateway, an HTTPRoute or a GRPCRoute",
+                "target a Gateway, a ListenerSet, an HTTPRoute or a GRPCRoute",
             ));
             continue;
         };
@@ -244,7 +244,7 @@ fn targets(
             None => faults.push(Fault::new(
                 format!("{field}.kind"),
                 format!("{} (group {:?}) cannot be a target", selector.kind, selector.group()),
-                "select Gateways, HTTPRoutes or GRPCRoutes",
+                "select Gateways, ListenerSets, HTTPRoutes or GRPCRoutes",
             )),
         }
     }

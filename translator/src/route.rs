@@ -22,18 +22,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_api::gateway_api::{
-    Condition, Gateway, GatewayDefaultScope, GrpcRoute, HttpRoute, ParentReference, RouteParentStatus,
-    RouteStatus, condition_type, reason,
+    Condition, GatewayDefaultScope, GrpcRoute, HttpRoute, ParentReference, RouteParentStatus, RouteStatus,
+    condition_type, reason,
 };
 
-use self::attach::{Attachment, gateway_name};
+use self::attach::Attachment;
 use self::http::HttpRules;
 use self::order::RouteOrder;
 use crate::Options;
 use crate::backend::ClusterId;
-use crate::dependency::Reader;
+use crate::dependency::{Parent, ParentName, Reader};
 use crate::envoy::scope::ScopeId;
-use crate::gateway::{GatewayModel, ListenerId};
+use crate::gateway::ListenerId;
 use crate::hostname::Hostname;
 use crate::infrastructure::Port;
 use crate::object::{Kind, NamespacedName, ObjectKey};
@@ -126,7 +126,7 @@ trait Rules {
     fn serve(
         &self,
         reader: &Reader<'_>,
-        gateway: &GatewayModel,
+        parent: &Parent<'_, '_>,
         attachment: &Attachment<'_>,
         share: &mut Collected,
     );
@@ -140,7 +140,8 @@ struct Verdict<'a> {
     unresolved: Option<&'a (&'static str, String)>,
 }
 
-/// Translates a route; `None` if it does not exist. Only parents that are Gateways of ours appear in the output.
+/// Translates a route; `None` if it does not exist. Only parents that are Gateways of ours, or ListenerSets of them, appear in
+/// the output.
 pub(crate) fn translate(reader: &Reader<'_>, key: &ObjectKey, options: &Options) -> Option<RouteOutput> {
     match key.kind {
         Kind::GrpcRoute => {
@@ -182,10 +183,7 @@ fn translate_as<R: Rules>(
         .parents
         .iter()
         .enumerate()
-        .filter_map(|(index, parent)| {
-            let gateway = reader.gateway(&gateway_name(parent, &key.namespace)?)?;
-            Some((index, parent, gateway))
-        })
+        .filter_map(|(index, reference)| Some((index, reference, reader.parent(reference, &key.namespace)?)))
         .collect();
     let mut out = RouteOutput::default();
     let mut collected: BTreeMap<NamespacedName, Collected> = BTreeMap::new();
@@ -205,14 +203,14 @@ fn translate_as<R: Rules>(
     let rules = parse(&mut out.problems);
     let verdicts = rules.verdicts();
     let generation = outline.metadata.generation;
-    for (index, parent, gateway) in parents {
-        let accepted = match attach::attach(reader, key, &hostnames, parent, gateway) {
+    for (index, reference, parent) in parents {
+        let accepted = match attach::attach(reader, key, &hostnames, reference, &parent) {
             Ok(attachments) => {
-                let share = collected.entry(gateway.name.clone()).or_default();
+                let share = collected.entry(parent.gateway().clone()).or_default();
                 for attachment in &attachments {
                     share.listeners.insert(attachment.listener.id.clone());
                     if attachment.listener.serving {
-                        rules.serve(reader, gateway, attachment, share);
+                        rules.serve(reader, &parent, attachment, share);
                     }
                 }
                 accepted(&verdicts, generation)
@@ -227,7 +225,7 @@ fn translate_as<R: Rules>(
         conditions.insert(1, resolved(&verdicts, generation));
         conditions.shrink_to_fit();
         out.status.parents.push(RouteParentStatus {
-            parent_ref: parent.clone(),
+            parent_ref: reference.clone(),
             controller_name: options.controller_name.clone(),
             conditions,
         });
@@ -244,14 +242,15 @@ fn missing_parents(
     parents: &[ParentReference],
     problems: &mut Problems,
 ) {
-    for (index, parent) in parents.iter().enumerate() {
-        let Some(name) = gateway_name(parent, &key.namespace) else { continue };
-        if reader.gateway(&name).is_none() && reader.get::<Gateway>(&name.namespace, &name.name).is_none() {
+    for (index, reference) in parents.iter().enumerate() {
+        let Some(name) = ParentName::of(reference, &key.namespace) else { continue };
+        let parent = name.key();
+        if reader.parent(reference, &key.namespace).is_none() && reader.metadata(&parent).is_none() {
             problems.warning(
                 key,
                 format!("spec.parentRefs[{index}].name"),
-                format!("Gateway {name} does not exist, so nobody serves the route there"),
-                "create the Gateway, or mend name and namespace",
+                format!("{parent} does not exist, so nobody serves the route there"),
+                format!("create the {}, or mend name and namespace", parent.kind),
             );
         }
     }

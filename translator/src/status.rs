@@ -1,7 +1,8 @@
 //! Desired statuses. They carry no times: whoever writes them sets `lastTransitionTime` where a condition changes.
 
 use postern_api::gateway_api::{
-    Condition, ConditionStatus, GatewayClassStatus, GatewayStatus, PolicyStatus, RouteStatus,
+    Condition, ConditionStatus, GatewayClassStatus, GatewayStatus, ListenerSetStatus, PolicyStatus,
+    RouteStatus,
 };
 use serde::Serialize;
 
@@ -17,6 +18,8 @@ pub enum Status {
     GatewayClass(GatewayClassStatus),
     /// Of a Gateway.
     Gateway(GatewayStatus),
+    /// Of a ListenerSet.
+    ListenerSet(ListenerSetStatus),
     /// Of any route: only the parents that are ours.
     Route(RouteStatus),
     /// Of a policy: only the ancestors that are ours.
@@ -38,6 +41,10 @@ impl Status {
         match self {
             Self::GatewayClass(status) => status.conditions.iter().collect(),
             Self::Gateway(status) => {
+                let listeners = status.listeners.iter().flat_map(|l| &l.conditions);
+                status.conditions.iter().chain(listeners).collect()
+            }
+            Self::ListenerSet(status) => {
                 let listeners = status.listeners.iter().flat_map(|l| &l.conditions);
                 status.conditions.iter().chain(listeners).collect()
             }

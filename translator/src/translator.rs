@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use postern_api::gateway_api::{Gateway, GatewayClass};
+use postern_api::gateway_api::{Gateway, GatewayClass, ListenerSet};
 
 use self::observe::Refusals;
 use self::state::{BundleState, ClusterState, GatewayState};
@@ -17,7 +17,10 @@ use crate::Options;
 use crate::backend::{ClusterId, tls_policy};
 use crate::dependency::{Dependencies, Dependency, Reader, References, Results, Unit};
 use crate::envoy::scope::ScopeId;
-use crate::gateway::{self, GatewayModel};
+use crate::gateway::listener_set::{self, ListenerSets};
+use crate::gateway::model::{Differences, differences};
+use crate::gateway::{self, GatewayModel, Listener, ListenerSetDraft};
+use crate::hostname::Hostname;
 use crate::infrastructure::{self, Infrastructure, Port};
 use crate::object::{Kind, NamespacedName, Object, ObjectKey};
 use crate::observation::Observation;
@@ -53,6 +56,30 @@ pub struct GatewayUpdate {
     pub changes: Vec<ResourceChange>,
 }
 
+/// A listener that Envoy is to serve, as people know it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServingListener {
+    /// Its name, with the ListenerSet that has it, if one has.
+    pub name: String,
+    /// The scheme of URLs that lead there, such as `https`.
+    pub scheme: &'static str,
+    /// The port.
+    pub port: u16,
+    /// Its hosts.
+    pub hostname: Hostname,
+}
+
+impl From<&Listener> for ServingListener {
+    fn from(listener: &Listener) -> Self {
+        Self {
+            name: listener.id.to_string(),
+            scheme: listener.protocol.scheme(),
+            port: listener.port,
+            hostname: listener.hostname.clone(),
+        }
+    }
+}
+
 /// Translates incrementally: [`apply`](Self::apply) changes, then [`translate`](Self::translate).
 ///
 /// The result depends only on the objects, never on the order in which they came: applying changes one by one
@@ -66,6 +93,7 @@ pub struct Translator {
     dirty: BTreeSet<Unit>,
     dirty_scopes: BTreeSet<(NamespacedName, ScopeId)>,
     dirty_listeners: BTreeSet<(NamespacedName, Port)>,
+    sets: ListenerSets,
     models: BTreeMap<NamespacedName, Arc<GatewayModel>>,
     gateways: BTreeMap<NamespacedName, GatewayState>,
     /// What each route added to its Gateways.
@@ -87,7 +115,9 @@ pub struct Translator {
 struct Changed {
     /// With the version from before the first touch: what comes back unchanged has not changed.
     resources: BTreeMap<NamespacedName, BTreeMap<(ResourceType, String), Option<String>>>,
-    attached: BTreeSet<NamespacedName>,
+    /// Gateways and ListenerSets whose statuses have to be completed again.
+    gateways: BTreeSet<NamespacedName>,
+    sets: BTreeSet<NamespacedName>,
     statuses: BTreeSet<ObjectKey>,
     removed: BTreeSet<NamespacedName>,
     /// As it was before the first touch.
@@ -104,6 +134,7 @@ impl Translator {
             dirty: BTreeSet::new(),
             dirty_scopes: BTreeSet::new(),
             dirty_listeners: BTreeSet::new(),
+            sets: ListenerSets::default(),
             models: BTreeMap::new(),
             gateways: BTreeMap::new(),
             routes: BTreeMap::new(),
@@ -142,6 +173,7 @@ impl Translator {
                 }
                 self.dirty.insert(Unit::Gateway(name))
             }
+            Kind::ListenerSet => self.dirty.insert(Unit::ListenerSet(name)),
             Kind::HttpRoute | Kind::GrpcRoute => self.dirty.insert(Unit::Route(key)),
             Kind::TrafficPolicy => self.dirty.insert(Unit::Policy(name)),
             Kind::BackendTlsPolicy => self.dirty.insert(Unit::TlsPolicy(name)),
@@ -179,15 +211,25 @@ impl Translator {
                 self.report_defect(&Unit::Gateway(gateway));
             }
         }
-        for gateway in std::mem::take(&mut self.changed.attached) {
+        for gateway in std::mem::take(&mut self.changed.gateways) {
             self.complete_gateway(&gateway);
         }
+        for set in std::mem::take(&mut self.changed.sets) {
+            self.complete_set(&set);
+        }
         self.take_update()
+    }
+
+    /// The statuses of the ListenerSets of a Gateway have to be completed again.
+    fn touch_sets_of(&mut self, gateway: &NamespacedName) {
+        let sets = self.gateways.get(gateway).into_iter().flat_map(|state| state.sets.keys());
+        self.changed.sets.extend(sets.cloned());
     }
 
     fn run_unit(&mut self, unit: &Unit) {
         match unit {
             Unit::GatewayClass(name) => self.run_class(unit, name),
+            Unit::ListenerSet(name) => self.run_listener_set(unit, name),
             Unit::Gateway(name) => self.run_gateway(unit, name),
             Unit::Infrastructure(name) => self.run_infrastructure(unit, name),
             Unit::Route(key) => self.run_route(unit, key),
@@ -208,6 +250,12 @@ impl Translator {
     /// All resources of a Gateway, ordered by type, then by name.
     pub fn resources(&self, gateway: &NamespacedName) -> impl Iterator<Item = &Arc<Resource>> {
         self.gateways.get(gateway).into_iter().flat_map(|state| state.resources.values())
+    }
+
+    /// The listeners of a Gateway and its ListenerSets that Envoy is to serve, in order of precedence.
+    pub fn serving(&self, gateway: &NamespacedName) -> impl Iterator<Item = ServingListener> {
+        let listeners = self.models.get(gateway).into_iter().flat_map(|model| model.serving());
+        listeners.map(ServingListener::from)
     }
 
     /// All statuses.
@@ -299,7 +347,12 @@ impl Translator {
     /// Runs the pure part of a unit with the world as it is, and remembers what it read. A panic is a bug of ours:
     /// it costs the unit its new output and nothing else.
     fn run<T>(&mut self, unit: &Unit, body: impl FnOnce(&Reader<'_>, &Options) -> T) -> Option<T> {
-        let results = Results { gateways: &self.models, routes: &self.routes, clusters: &self.clusters };
+        let results = Results {
+            sets: &self.sets,
+            gateways: &self.models,
+            routes: &self.routes,
+            clusters: &self.clusters,
+        };
         let reader = Reader::new(&self.store, results);
         let result = catch_unwind(AssertUnwindSafe(|| body(&reader, &self.options)));
         let (reads, references) = reader.into_reads();
@@ -394,6 +447,30 @@ impl Translator {
         }
     }
 
+    fn run_listener_set(&mut self, unit: &Unit, name: &NamespacedName) {
+        let output = self.run(unit, |reader, options| listener_set::translate(reader, name, options));
+        let Some((draft, problems)) = output else { return };
+        self.set_problems(unit, problems);
+        if self.store.get::<ListenerSet>(&name.namespace, &name.name).is_none() {
+            self.forget(unit);
+        }
+        let old = self.sets.replace(name, draft);
+        let (old, new) = (old.as_deref(), self.sets.get(name));
+        if old == new {
+            return;
+        }
+        let seen = |set: &ListenerSetDraft| (set.gateway.clone(), set.refused.clone());
+        let mut touched: Vec<Dependency> = Vec::new();
+        if old.map(seen) != new.map(seen) {
+            touched.push(Dependency::ListenerSet(name.clone()));
+        }
+        touched.extend(old.into_iter().chain(new).map(|set| Dependency::ListenerSets(set.gateway.clone())));
+        self.changed.sets.insert(name.clone());
+        for dependency in &touched {
+            self.touch(dependency);
+        }
+    }
+
     fn run_gateway(&mut self, unit: &Unit, name: &NamespacedName) {
         let key = ObjectKey::new(Kind::Gateway, &name.namespace, &name.name);
         let mut foreign = Problems::default();
@@ -457,7 +534,6 @@ impl Translator {
             self.gateways.insert(name.clone(), GatewayState::new(output.uid.clone()));
             self.changed.resources.entry(name.clone()).or_default();
         }
-        let listeners_changed = self.models.get(name) != Some(&output.model);
         let wanted: BTreeSet<String> = output.secrets.iter().map(|secret| secret.name.clone()).collect();
         let state = self.gateways.entry(name.clone()).or_default();
         let secrets = std::mem::replace(&mut state.secrets, wanted);
@@ -469,11 +545,12 @@ impl Translator {
         state.uid = output.uid;
         state.base_status = output.status;
         state.obstacle = output.obstacle;
-        if state.plan != output.plan {
-            let ports = state.plan.ports().chain(output.plan.ports());
-            self.dirty_listeners.extend(ports.map(|port| (name.clone(), port)));
-            state.plan = output.plan;
-        }
+        let ports = state.plan.changed_ports(&output.plan);
+        self.dirty_listeners.extend(ports.into_iter().map(|port| (name.clone(), port)));
+        state.plan = output.plan;
+        // Those that are gone, too: their statuses go.
+        self.changed.sets.extend(state.sets.keys().chain(output.sets.keys()).cloned());
+        state.sets = output.sets;
         let clusters = std::mem::replace(&mut state.clusters, output.clusters.clone());
         for secret in gone {
             self.remove_resource(name, (ResourceType::Secret, secret));
@@ -493,28 +570,47 @@ impl Translator {
         for id in bundles.difference(&output.bundles) {
             self.remove_bundle_user(name, id);
         }
-        self.changed.attached.insert(name.clone());
-        if listeners_changed {
-            let mut scopes: BTreeSet<ScopeId> = BTreeSet::new();
-            for model in self.models.get(name).into_iter().chain([&output.model]) {
-                scopes.extend(model.listeners.iter().map(|l| ScopeId::of(l.port, &l.hostname)));
-            }
-            if let Some(state) = self.gateways.get(name) {
-                scopes.extend(state.scopes.keys().cloned());
-            }
+        self.changed.gateways.insert(name.clone());
+        self.replace_model(name, Some(&output.model));
+    }
+
+    /// Replaces what others see of a Gateway, and marks what has to run or to be built again.
+    fn replace_model(&mut self, name: &NamespacedName, new: Option<&Arc<GatewayModel>>) {
+        let old = match new {
+            Some(new) => self.models.insert(name.clone(), Arc::clone(new)),
+            None => self.models.remove(name),
+        };
+        let Differences { parents, owners, ports, client_certificate } =
+            differences(old.as_deref(), new.map(AsRef::as_ref));
+        if let Some(state) = self.gateways.get(name) {
+            let scopes = state.scopes_of(&owners);
             self.dirty_scopes.extend(scopes.into_iter().map(|scope| (name.clone(), scope)));
-            self.models.insert(name.clone(), output.model);
-            self.dirty.extend(self.dependencies.readers(&Dependency::Listeners(name.clone())).cloned());
+        }
+        let mut touched = Vec::new();
+        if old.is_some() != new.is_some() {
+            touched.push(Dependency::Gateway(name.clone()));
+        }
+        if ports {
+            touched.push(Dependency::Ports(name.clone()));
+        }
+        if client_certificate {
+            touched.push(Dependency::ClientCertificate(name.clone()));
+        }
+        touched.extend(parents.into_iter().map(|set| Dependency::Listeners(name.clone(), set)));
+        let owners = owners.into_iter();
+        touched.extend(owners.map(|(port, hostname)| Dependency::Owner(name.clone(), port, hostname)));
+        for dependency in &touched {
+            self.touch(dependency);
         }
     }
 
     fn remove_gateway(&mut self, name: &NamespacedName) {
+        self.touch_sets_of(name);
         if self.gateways.remove(name).is_none() {
             return;
         }
-        self.models.remove(name);
         self.observations.remove(name);
-        self.changed.attached.insert(name.clone());
+        self.changed.gateways.insert(name.clone());
         self.changed.removed.insert(name.clone());
         self.changed.resources.remove(name);
         self.forget_user(name);
@@ -526,7 +622,7 @@ impl Translator {
                 self.dirty.extend(self.dependencies.readers(&Dependency::Parents(key.clone())).cloned());
             }
         }
-        self.dirty.extend(self.dependencies.readers(&Dependency::Listeners(name.clone())).cloned());
+        self.replace_model(name, None);
     }
 
     fn run_route(&mut self, unit: &Unit, key: &ObjectKey) {
@@ -573,8 +669,14 @@ impl Translator {
         let touched = state.replace(old, new);
         self.dirty_scopes.extend(touched.scopes.into_iter().map(|scope| (name.clone(), scope)));
         self.dirty_listeners.extend(touched.ports.into_iter().map(|port| (name.clone(), port)));
-        if old.listeners != new.listeners {
-            self.changed.attached.insert(name.clone());
+        let counted = |one: &GatewayShare, other: &GatewayShare| {
+            one.listeners.iter().filter(|l| !other.listeners.contains(l)).cloned().collect::<Vec<_>>()
+        };
+        for listener in counted(old, new).into_iter().chain(counted(new, old)) {
+            match listener.set {
+                None => self.changed.gateways.insert(name.clone()),
+                Some(set) => self.changed.sets.insert(set),
+            };
         }
         for id in new.clusters.iter().filter(|id| old.clusters.binary_search(id).is_err()) {
             self.add_cluster_user(name, id);
@@ -638,7 +740,8 @@ impl Translator {
             Some(resource) => self.set_resource(gateway, resource),
             None => self.remove_resource(gateway, (ResourceType::Listener, envoy::listener::name(port))),
         }
-        self.changed.attached.insert(gateway.clone());
+        self.changed.gateways.insert(gateway.clone());
+        self.touch_sets_of(gateway);
     }
 }
 

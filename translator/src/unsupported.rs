@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use postern_api::gateway_api::{
-    Condition, ListenerSet, ParentReference, PolicyAncestorStatus, PolicyStatus, RouteParentStatus,
-    RouteStatus, TcpRoute, TlsRoute, UdpRoute, condition_type, reason,
+    Condition, ParentReference, PolicyAncestorStatus, PolicyStatus, RouteParentStatus, RouteStatus, TcpRoute,
+    TlsRoute, UdpRoute, condition_type, reason,
 };
 use postern_api::kgateway::{HttpListenerPolicy, PolicyTargetRef};
 
@@ -14,7 +14,6 @@ use crate::dependency::Reader;
 use crate::object::{Kind, NamespacedName, ObjectKey, Stored};
 use crate::policy::status::MAX_ANCESTORS;
 use crate::problem::Problems;
-use crate::route::attach::gateway_name;
 use crate::status::{Conditions, Status, condition};
 
 /// The status of an object of such a kind; `None` if it does not exist or concerns no Gateway of ours.
@@ -29,11 +28,7 @@ pub(crate) fn translate(
     let message = format!("this version of Postern does not carry out {}", key.kind);
     let refuse = |kind: &str, reason: &str| condition(kind, false, reason, &message, generation);
     let unsupported = || vec![refuse(condition_type::ACCEPTED, reason::UNSUPPORTED)];
-    let gateways = gateways(reader, key);
-    let foreign = |gateways: &BTreeSet<NamespacedName>| {
-        !gateways.is_empty() && gateways.iter().all(|name| reader.is_foreign(name))
-    };
-    if gateways.as_ref().is_some_and(foreign) {
+    if concerns_others_only(reader, key) {
         return (None, problems);
     }
     problems.error(key, "kind", &message, "remove the object, or use another version");
@@ -43,11 +38,6 @@ pub(crate) fn translate(
             route(reader, key, &conditions, options)
         }
         Kind::HttpListenerPolicy => policy(reader, key, &unsupported(), options),
-        Kind::ListenerSet => is_ours(reader, gateways.iter().flatten()).then(|| {
-            let mut conditions = unsupported();
-            conditions.push(refuse(condition_type::PROGRAMMED, reason::INVALID));
-            Status::Conditions(Conditions { conditions })
-        }),
         Kind::AiBackend | Kind::GatewayExtension => {
             Some(Status::Conditions(Conditions { conditions: unsupported() }))
         }
@@ -57,31 +47,21 @@ pub(crate) fn translate(
     (status, problems)
 }
 
-/// The Gateways that the object names; `None` if it names other things.
-fn gateways(reader: &Reader<'_>, key: &ObjectKey) -> Option<BTreeSet<NamespacedName>> {
-    let names = match key.kind {
+/// True if the object names Gateways, and others take care of all of them.
+fn concerns_others_only(reader: &Reader<'_>, key: &ObjectKey) -> bool {
+    match key.kind {
         Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
-            parents(reader, key).iter().filter_map(|parent| gateway_name(parent, &key.namespace)).collect()
+            reader.all_are_foreign(&parents(reader, key), &key.namespace)
         }
         Kind::HttpListenerPolicy => {
-            let targets = targets(reader, key).into_iter();
-            targets.map(|(name, _)| NamespacedName::new(&key.namespace, name)).collect()
+            let targets = targets(reader, key);
+            let is_foreign = |(name, _): &(String, Option<String>)| {
+                reader.is_foreign(&NamespacedName::new(&key.namespace, name))
+            };
+            !targets.is_empty() && targets.iter().all(is_foreign)
         }
-        Kind::ListenerSet => {
-            let set = reader.get::<ListenerSet>(&key.namespace, &key.name)?;
-            let parent = &set.spec.parent_ref;
-            let is_gateway =
-                parent.group() == Kind::Gateway.group() && parent.kind() == Kind::Gateway.as_str();
-            let namespace = parent.namespace.as_deref().unwrap_or(&key.namespace);
-            is_gateway.then(|| NamespacedName::new(namespace, &parent.name)).into_iter().collect()
-        }
-        _ => return None,
-    };
-    Some(names)
-}
-
-fn is_ours<'a>(reader: &Reader<'_>, mut gateways: impl Iterator<Item = &'a NamespacedName>) -> bool {
-    gateways.any(|name| reader.gateway(name).is_some())
+        _ => false,
+    }
 }
 
 fn route(
@@ -90,9 +70,8 @@ fn route(
     conditions: &[Condition],
     options: &Options,
 ) -> Option<Status> {
-    let ours = parents(reader, key).into_iter().filter(|parent| {
-        gateway_name(parent, &key.namespace).is_some_and(|name| reader.gateway(&name).is_some())
-    });
+    let ours =
+        parents(reader, key).into_iter().filter(|parent| reader.parent(parent, &key.namespace).is_some());
     let parents: Vec<RouteParentStatus> = ours
         .map(|parent_ref| RouteParentStatus {
             parent_ref,
@@ -127,7 +106,7 @@ fn policy(
 ) -> Option<Status> {
     let ours = targets(reader, key)
         .into_iter()
-        .filter(|(name, _)| reader.gateway(&NamespacedName::new(&key.namespace, name)).is_some());
+        .filter(|(name, _)| reader.is_ours(&NamespacedName::new(&key.namespace, name)));
     let ancestors: Vec<PolicyAncestorStatus> = ours
         .take(MAX_ANCESTORS)
         .map(|(name, section_name)| PolicyAncestorStatus {

@@ -152,9 +152,20 @@ fn statuses_speak_of_gateways_of_ours_only() {
     for (folder, loaded) in goldens() {
         let translator = translated(&folder, loaded);
         let gateways: BTreeSet<&NamespacedName> = translator.gateways().collect();
+        // A ListenerSet belongs to whom its Gateway belongs to.
+        let gateway_of_set = |set: &ObjectKey| match translator.object(set) {
+            Some(Object::ListenerSet(object)) => {
+                let parent = &object.spec.parent_ref;
+                let namespace = parent.namespace.as_deref().unwrap_or(&set.namespace);
+                NamespacedName::new(namespace, &parent.name)
+            }
+            _ => panic!("{}: a status of ours names {set}, which does not exist", folder.display()),
+        };
         let is_ours = |reference: &ParentReference, key: &ObjectKey| {
             let namespace = reference.namespace.as_deref().unwrap_or(&key.namespace);
-            gateways.contains(&NamespacedName::new(namespace, &reference.name))
+            let name = NamespacedName::new(namespace, &reference.name);
+            let set = || gateway_of_set(&ObjectKey::new(Kind::ListenerSet, namespace, &reference.name));
+            gateways.contains(&if reference.kind() == "ListenerSet" { set() } else { name })
         };
         for (key, status) in translator.statuses() {
             let at = format!("{}: {key}", folder.display());
@@ -162,6 +173,7 @@ fn statuses_speak_of_gateways_of_ours_only() {
                 Status::Gateway(_) => {
                     assert!(gateways.contains(&NamespacedName::new(&key.namespace, &key.name)), "{at}");
                 }
+                Status::ListenerSet(_) => assert!(gateways.contains(&gateway_of_set(key)), "{at}"),
                 Status::Route(status) => {
                     for parent in &status.parents {
                         assert_eq!(parent.controller_name, ours, "{at}");

@@ -28,11 +28,11 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "a",
         "one",
         &[
-            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP}]}",
+            "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: All}}, listeners: [{name: http, port: 80, protocol: HTTP}]}",
             "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP, filters: {requests: [{type: ExternalAuth, externalAuth: {protocol: GRPC, backendRef: {name: s1, port: 80}}}]}}]}",
-            "spec: {gatewayClassName: postern, infrastructure: {labels: {team: edge}, parametersRef: {group: gateway.kgateway.dev, kind: GatewayParameters, name: own}}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.x.org', allowedRoutes: {namespaces: {from: All}}}, {name: exact, port: 80, protocol: HTTP, hostname: a.x.org}]}",
-            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP}, {name: http2, port: 80, protocol: HTTP}, {name: alt, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}}]}",
-            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: '*.x.org', tls: {certificateRefs: [{name: cert}]}}, {name: b, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: b}]}}]}",
+            "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: Same}}, infrastructure: {labels: {team: edge}, parametersRef: {group: gateway.kgateway.dev, kind: GatewayParameters, name: own}}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.x.org', allowedRoutes: {namespaces: {from: All}}}, {name: exact, port: 80, protocol: HTTP, hostname: a.x.org}]}",
+            "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}, listeners: [{name: http, port: 80, protocol: HTTP}, {name: http2, port: 80, protocol: HTTP}, {name: alt, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}}]}",
+            "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: All}}, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: '*.x.org', tls: {certificateRefs: [{name: cert}]}}, {name: b, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: b}]}}]}",
             "spec: {gatewayClassName: postern, tls: {backend: {clientCertificateRef: {name: cert}}}, listeners: [{name: http, port: 80, protocol: HTTP}]}",
         ],
     ),
@@ -41,7 +41,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "b",
         "two",
         &[
-            "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}",
+            "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: All}}, listeners: [{name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}",
             "spec: {gatewayClassName: other, listeners: [{name: http, port: 80, protocol: HTTP}]}",
         ],
     ),
@@ -53,6 +53,8 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {parentRefs: [{name: one}], hostnames: [a.x.org], rules: [{name: n, backendRefs: [{name: s1, port: 80}]}]}",
             "spec: {parentRefs: [{name: one}, {name: two, namespace: b}], hostnames: [a.x.org, '*.x.org'], rules: [{matches: [{path: {value: /p}}], backendRefs: [{name: s1, port: 80, weight: 3}, {name: s2, namespace: b, port: 80}]}]}",
             "spec: {parentRefs: [{name: one, sectionName: exact}], rules: [{filters: [{type: ExtensionRef, extensionRef: {group: gateway.kgateway.dev, kind: DirectResponse, name: dr}}]}]}",
+            "spec: {parentRefs: [{name: more, kind: ListenerSet}, {name: other, namespace: b, kind: ListenerSet}], hostnames: [a.x.org, s.x.org, '*.x.org'], rules: [{backendRefs: [{name: s1, port: 80}]}]}",
+            "spec: {parentRefs: [{name: more, kind: ListenerSet, sectionName: http}, {name: one}], rules: [{backendRefs: [{name: s1, port: 80}]}]}",
             "spec: {parentRefs: [{name: one}], rules: [{filters: [{type: Unheard}], backendRefs: [{name: s1, port: 80}]}, {matches: [{path: {type: RegularExpression, value: '('}}]}]}",
         ],
     ),
@@ -62,6 +64,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "r2",
         &[
             "spec: {parentRefs: [{name: two}], rules: [{backendRefs: [{name: s2, port: 80}]}]}",
+            "spec: {parentRefs: [{name: other, kind: ListenerSet, port: 80}, {name: more, namespace: a, kind: ListenerSet}], hostnames: [b.x.org], rules: [{backendRefs: [{name: s2, port: 80}]}]}",
             "spec: {parentRefs: [{name: one, namespace: a}, {name: two}], hostnames: [b.x.org, a.x.org], rules: [{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: s1, namespace: a, port: 80}}}], backendRefs: [{group: gateway.kgateway.dev, kind: Backend, name: st}]}]}",
         ],
     ),
@@ -175,6 +178,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         &[
             "spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: a}], to: [{group: '', kind: Service}]}",
             "spec: {from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: a}], to: [{group: '', kind: Secret}]}",
+            "spec: {from: [{group: gateway.networking.k8s.io, kind: ListenerSet, namespace: a}], to: [{group: '', kind: Secret}]}",
         ],
     ),
     (
@@ -195,6 +199,8 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         &[
             "spec: {targetRefs: [{kind: HTTPRoute, name: r1}, {kind: Gateway, name: one}], timeout: {request: 5s, idle: 1s}, cors: {allowOrigins: ['*']}}",
             "spec: {targetRefs: [{kind: HTTPRoute, name: nowhere}], timeout: {request: oops}}",
+            "spec: {targetRefs: [{kind: ListenerSet, name: more}], timeout: {request: 7s}}",
+            "spec: {targetRefs: [{kind: ListenerSet, name: more, sectionName: http}, {kind: ListenerSet, name: gone}], retries: {attempts: 3, retryOn: 5xx}}",
         ],
     ),
     (
@@ -213,7 +219,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "a",
         "grpc",
         &[
-            "spec: {parentRefs: [{name: one}, {name: two, namespace: b}], rules: []}",
+            "spec: {parentRefs: [{name: one}, {name: two, namespace: b}, {kind: ListenerSet, name: more}], rules: []}",
             "spec: {parentRefs: [{name: two, namespace: b}], rules: []}",
         ],
     ),
@@ -232,8 +238,20 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "a",
         "more",
         &[
-            "spec: {parentRef: {name: two, namespace: b}, listeners: []}",
-            "spec: {parentRef: {name: one}, listeners: []}",
+            "spec: {parentRef: {name: one}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: s.x.org}, {name: alt, port: 82, protocol: HTTP}]}",
+            "spec: {parentRef: {name: two, namespace: b}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: s.x.org, allowedRoutes: {namespaces: {from: All}}}]}",
+            "spec: {parentRef: {name: one}, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: a.x.org, tls: {certificateRefs: [{name: cert}]}}, {name: b, port: 443, protocol: HTTPS, hostname: '*.x.org', tls: {certificateRefs: [{name: cert, namespace: b}]}}]}",
+            "spec: {parentRef: {name: one}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.x.org'}, {name: again, port: 80, protocol: HTTP, hostname: '*.x.org'}]}",
+        ],
+    ),
+    (
+        Kind::ListenerSet,
+        "b",
+        "other",
+        &[
+            "spec: {parentRef: {name: two}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: b.x.org}]}",
+            "spec: {parentRef: {name: one, namespace: a}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: a.x.org, allowedRoutes: {namespaces: {from: All}}}]}",
+            "spec: {parentRef: {name: one, namespace: a}, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: b.x.org, tls: {certificateRefs: [{name: cert, namespace: a}]}}, {name: alt, port: 82, protocol: HTTP, hostname: b.x.org}]}",
         ],
     ),
     (

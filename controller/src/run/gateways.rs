@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use postern_translator::{Kind, NamespacedName, Object, ObjectKey, Status};
+use postern_translator::hostname::Hostname;
+use postern_translator::{NamespacedName, ServingListener};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -220,31 +221,15 @@ impl State {
 
     /// The listeners of `gateway` whose Envoy listener was accepted.
     fn served(&self, gateway: &NamespacedName, engine: &Engine) -> BTreeSet<Served> {
-        let key = ObjectKey::new(Kind::Gateway, &gateway.namespace, &gateway.name);
-        let mut out = BTreeSet::new();
-        let Some(Object::Gateway(object)) = engine.source().get(&key) else { return out };
-        let programmed: BTreeSet<&str> = match engine.statuses().get(&key) {
-            Some(Status::Gateway(status)) => {
-                let programmed = |l: &&postern_api::gateway_api::ListenerStatus| {
-                    l.conditions.iter().any(|c| c.type_ == "Programmed" && c.is_true())
-                };
-                status.listeners.iter().filter(programmed).map(|listener| listener.name.as_str()).collect()
-            }
-            _ => BTreeSet::new(),
-        };
         let envoy_listeners = engine.publisher().listeners(gateway);
-        for listener in object.spec.listeners.iter().filter(|l| programmed.contains(l.name.as_str())) {
-            let scheme = match AsRef::<str>::as_ref(&listener.protocol) {
-                "HTTP" => "http",
-                "HTTPS" => "https",
-                other => &other.to_lowercase(),
-            };
-            let accepted = envoy_listeners.iter().filter(|(name, _)| self.accepted.contains(**name));
-            let addresses = accepted.flat_map(|(_, addresses)| addresses.iter());
-            out.extend(addresses.filter(|a| a.port() == listener.port).map(|address| Served {
-                listener: listener.name.clone(),
+        let accepted = envoy_listeners.iter().filter(|(name, _)| self.accepted.contains(**name));
+        let addresses: Vec<&SocketAddr> = accepted.flat_map(|(_, addresses)| addresses.iter()).collect();
+        let mut out = BTreeSet::new();
+        for ServingListener { name, scheme, port, hostname } in engine.serving(gateway) {
+            out.extend(addresses.iter().filter(|address| address.port() == port).map(|address| Served {
+                listener: name.clone(),
                 url: format!("{scheme}://{address}"),
-                hostname: listener.hostname.clone().filter(|host| !host.is_empty()),
+                hostname: (hostname != Hostname::Any).then(|| hostname.domain()),
             }));
         }
         out

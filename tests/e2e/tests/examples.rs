@@ -176,7 +176,7 @@ fn replace_ports(text: &str, ports: &BTreeMap<u16, Port>) -> String {
 #[test]
 fn every_example_is_tried() {
     // `cluster` is tried on a cluster, by the tests of the feature of that name.
-    let tried = ["canary", "cluster", "https", "quickstart", "resilience"];
+    let tried = ["canary", "cluster", "https", "listener-sets", "quickstart", "resilience"];
     let mut found: Vec<String> = std::fs::read_dir(repository().join("examples"))
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -196,6 +196,12 @@ async fn canary() {
 #[tokio::test]
 async fn https() {
     let example = Example::copy("https");
+    example.try_everything().await;
+}
+
+#[tokio::test]
+async fn listener_sets() {
+    let example = Example::copy("listener-sets");
     example.try_everything().await;
 }
 

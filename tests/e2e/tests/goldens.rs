@@ -23,8 +23,8 @@ fn with_free_ports(path: &Path, vars: &mut Vars) -> String {
         .map(|document| Value::deserialize(document).expect("a golden input is YAML"))
         .map(|mut document| {
             let ported = match document["kind"].as_str() {
-                Some("Gateway") => document.pointer_mut("/spec/listeners"),
-                Some("HTTPRoute") => document.pointer_mut("/spec/parentRefs"),
+                Some("Gateway" | "ListenerSet") => document.pointer_mut("/spec/listeners"),
+                Some("HTTPRoute" | "GRPCRoute") => document.pointer_mut("/spec/parentRefs"),
                 _ => None,
             };
             ported.and_then(Value::as_array_mut).into_iter().flatten().for_each(&mut move_port);
@@ -45,15 +45,15 @@ async fn serve(path: &Path) {
     let mut world = World::empty().await;
     world.apply(&yaml).await;
     for node in world.nodes() {
-        let (namespace, name) = node.split_once('/').expect("namespace/name");
-        let status = world.status("Gateway", namespace, name);
-        let spec = gateway_spec(&yaml, name);
-        let programmed: BTreeSet<u16> = status["listeners"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|listener| conditions_true(listener, "Programmed"))
-            .filter_map(|listener| port_of(&spec, listener["name"].as_str()?))
+        let programmed: BTreeSet<u16> = with_listeners(&yaml, &node)
+            .iter()
+            .flat_map(|object| {
+                let of = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+                programmed(
+                    object,
+                    &world.status(object["kind"].as_str().unwrap(), of("namespace"), of("name")),
+                )
+            })
             .collect();
         until("listeners as the status says, everything warm", || async {
             let envoy = world.envoy_of(&node);
@@ -64,9 +64,7 @@ async fn serve(path: &Path) {
             if listening == programmed && warming == 0 {
                 Ok(())
             } else {
-                Err(format!(
-                    "programmed {programmed:?}, listening {listening:?}, warming {warming}: {status:#}"
-                ))
+                Err(format!("programmed {programmed:?}, listening {listening:?}, warming {warming}"))
             }
         })
         .await;
@@ -74,17 +72,34 @@ async fn serve(path: &Path) {
     world.assert_nothing_rejected().await;
 }
 
-fn gateway_spec(yaml: &str, name: &str) -> Value {
-    yaml.split("\n---\n")
-        .filter_map(|it| serde_json::from_str::<Value>(it).ok())
-        .find(|it| it["kind"] == "Gateway" && it["metadata"]["name"] == name)
-        .map(|it| it["spec"].clone())
-        .expect("the Gateway is in the input")
+/// The Gateway of a node, and the ListenerSets that name it.
+fn with_listeners(yaml: &str, node: &str) -> Vec<Value> {
+    let is_of = |object: &Value| {
+        let namespace = &object["metadata"]["namespace"];
+        let (at, name) = match object["kind"].as_str() {
+            Some("Gateway") => (namespace, &object["metadata"]["name"]),
+            Some("ListenerSet") => {
+                let parent = &object["spec"]["parentRef"];
+                (parent.get("namespace").unwrap_or(namespace), &parent["name"])
+            }
+            _ => return false,
+        };
+        at.as_str().zip(name.as_str()).is_some_and(|(at, name)| format!("{at}/{name}") == node)
+    };
+    yaml.split("\n---\n").filter_map(|it| serde_json::from_str::<Value>(it).ok()).filter(is_of).collect()
 }
 
-fn port_of(spec: &Value, listener: &str) -> Option<u16> {
-    let found = spec["listeners"].as_array()?.iter().find(|it| it["name"] == listener)?;
-    u16::try_from(found["port"].as_u64()?).ok()
+/// The ports of the listeners of an object that its status calls programmed.
+fn programmed(object: &Value, status: &Value) -> Vec<u16> {
+    let listeners = status["listeners"].as_array().into_iter().flatten();
+    listeners
+        .filter(|listener| conditions_true(listener, "Programmed"))
+        .filter_map(|listener| {
+            let wanted = object["spec"]["listeners"].as_array()?;
+            let found = wanted.iter().find(|it| it["name"] == listener["name"])?;
+            u16::try_from(found["port"].as_u64()?).ok()
+        })
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

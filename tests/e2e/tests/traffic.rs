@@ -22,6 +22,8 @@ mod headers;
 mod hostnames;
 #[path = "traffic/https.rs"]
 mod https;
+#[path = "traffic/listener_sets.rs"]
+mod listener_sets;
 #[path = "traffic/matching.rs"]
 mod matching;
 #[path = "traffic/mirrors.rs"]

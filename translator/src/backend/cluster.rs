@@ -65,5 +65,5 @@ fn protection(reader: &Reader<'_>, id: &ClusterId, port: Option<&str>) -> (Prote
 /// The certificate that the Gateway shows, if it has one.
 fn identity(reader: &Reader<'_>, security: &Security) -> Identity {
     let Security::Mutual(gateway) = security else { return None };
-    reader.gateway(gateway)?.client_certificate.as_ref()?.secret.clone()
+    reader.client_certificate(gateway)?.secret.clone()
 }

@@ -1,7 +1,9 @@
 use k8s_openapi::api::core::v1::Service;
+use postern_api::gateway_api::ParentReference;
 use serde::de::DeserializeOwned;
 
 use super::*;
+use crate::gateway::ListenerSetDraft;
 use crate::object::Object;
 use crate::store::Change;
 
@@ -29,6 +31,7 @@ pub(crate) fn named(name: &str) -> NamespacedName {
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) gateways: BTreeMap<NamespacedName, Arc<GatewayModel>>,
+    pub(crate) sets: ListenerSets,
     routes: BTreeMap<ObjectKey, RouteShares>,
     pub(crate) clusters: BTreeMap<ClusterId, ClusterState>,
 }
@@ -43,7 +46,12 @@ impl World {
     }
 
     pub(crate) fn reader(&self) -> Reader<'_> {
-        let results = Results { gateways: &self.gateways, routes: &self.routes, clusters: &self.clusters };
+        let results = Results {
+            sets: &self.sets,
+            gateways: &self.gateways,
+            routes: &self.routes,
+            clusters: &self.clusters,
+        };
         Reader::new(&self.store, results)
     }
 }
@@ -198,17 +206,41 @@ fn every_question_notes_what_its_answer_depends_on() {
     }
 }
 
+/// For each question about what others have made of Gateways and routes, what it notes.
 #[test]
 fn models_of_gateways_and_parents_of_routes_are_noted() {
-    let world = World::default();
-    let reader = world.reader();
-    assert!(reader.gateway(&named("a/g")).is_none());
-    let key = ObjectKey::new(Kind::HttpRoute, "a", "r");
-    assert!(reader.parents(&key).is_empty());
-    assert_eq!(
-        reader.into_reads().0,
-        reads(&[&Dependency::Listeners(named("a/g")), &Dependency::Parents(key)])
-    );
+    type Question<'a> = &'a dyn Fn(&Reader<'_>);
+    let (web, set) = (named("a/web"), named("b/set"));
+    let mut world = World::default();
+    world.gateways.insert(web.clone(), Arc::new(GatewayModel::new(web.clone(), vec![], None)));
+    world.sets.replace(&set, Some(ListenerSetDraft::test(&set, &web)));
+    let ours = |name: &NamespacedName| Dependency::Gateway(name.clone());
+    let nobodys = named("a/nobodys");
+    let of_set = Dependency::ListenerSet(set.clone());
+    let route = ObjectKey::new(Kind::HttpRoute, "a", "r");
+    let parent = |kind: &str, name: &str| yaml::<ParentReference>(&format!("{{kind: {kind}, name: {name}}}"));
+    let (gateway_ref, set_ref) = (parent("Gateway", "web"), parent("ListenerSet", "set"));
+    let questions: [(Question<'_>, Vec<Dependency>); 8] = [
+        (&|r| assert!(r.is_ours(&web)), vec![ours(&web)]),
+        (&|r| assert!(!r.is_ours(&nobodys)), vec![ours(&nobodys)]),
+        (&|r| assert!(r.ports(&web).is_some()), vec![ours(&web), Dependency::Ports(web.clone())]),
+        (&|r| assert_eq!(r.listener_sets(&web).len(), 1), vec![Dependency::ListenerSets(web.clone())]),
+        (&|r| assert!(r.gateway_of_set(&set).is_some()), vec![of_set.clone()]),
+        (&|r| assert!(r.parents(&route).is_empty()), vec![Dependency::Parents(route.clone())]),
+        (
+            &|r| assert!(r.parent(&gateway_ref, "a").unwrap().listeners().is_empty()),
+            vec![ours(&web), Dependency::Listeners(web.clone(), None)],
+        ),
+        (
+            &|r| assert!(r.parent(&set_ref, "b").unwrap().owner(80, &Hostname::Any).is_none()),
+            vec![of_set.clone(), ours(&web), Dependency::Owner(web.clone(), 80, Hostname::Any)],
+        ),
+    ];
+    for (number, (question, expected)) in questions.into_iter().enumerate() {
+        let reader = world.reader();
+        question(&reader);
+        assert_eq!(reader.into_reads().0, reads(&expected.iter().collect::<Vec<_>>()), "{number}");
+    }
 }
 
 /// Policies on a target come from the oldest to the youngest, each once, also those that select it by label.

@@ -27,7 +27,7 @@ const TLS_KEY: &str = "tls.key";
 /// those that are left, and not at all if none is.
 pub(crate) fn resolve(
     reader: &Reader<'_>,
-    gateway: &ObjectKey,
+    owner: &ObjectKey,
     field: &str,
     spec: &ListenerSpec,
     secrets: &mut BTreeMap<String, Arc<Resource>>,
@@ -38,13 +38,13 @@ pub(crate) fn resolve(
     let mode = tls.and_then(|t| t.mode.as_ref()).map_or("Terminate", AsRef::as_ref);
     if mode != "Terminate" {
         let message = format!("tls.mode {mode} is not possible on a listener of protocol HTTPS");
-        problems.error(gateway, format!("{field}.tls.mode"), &message, "use Terminate, or protocol TLS");
+        problems.error(owner, format!("{field}.tls.mode"), &message, "use Terminate, or protocol TLS");
         conditions.not_accepted = Some((reason::UNSUPPORTED_VALUE, message));
         return Vec::new();
     }
     if let Some(option) = tls.and_then(|t| t.options.keys().next()) {
         problems.warning(
-            gateway,
+            owner,
             format!("{field}.tls.options"),
             format!("the option {option} is not known and has no effect"),
             "remove it",
@@ -55,7 +55,7 @@ pub(crate) fn resolve(
     if references.is_empty() {
         let message = "an HTTPS listener needs a certificate".to_owned();
         problems.error(
-            gateway,
+            owner,
             format!("{field}.tls.certificateRefs"),
             &message,
             "name a Secret of type kubernetes.io/tls",
@@ -64,13 +64,13 @@ pub(crate) fn resolve(
     }
     for (index, reference) in references.iter().enumerate() {
         let field = format!("{field}.tls.certificateRefs[{index}]");
-        match certificate(reader, gateway, reference) {
+        match certificate(reader, owner, reference) {
             Ok((name, resource)) => {
                 secrets.insert(name.clone(), resource);
                 names.push(name);
             }
             Err(refusal) => {
-                let object = refusal.object.as_ref().unwrap_or(gateway);
+                let object = refusal.object.as_ref().unwrap_or(owner);
                 let at = if refusal.object.is_some() { refusal.field.to_owned() } else { field };
                 problems.error(object, at, &refusal.message, refusal.remedy);
                 conditions.unresolved.get_or_insert((refusal.reason, refusal.message));
@@ -89,7 +89,7 @@ pub(super) struct Refusal {
     pub(super) reason: &'static str,
     pub(super) message: String,
     pub(super) remedy: String,
-    /// The object to mend, if it is not the Gateway.
+    /// The object to mend, if it is not the one that refers.
     pub(super) object: Option<ObjectKey>,
     /// The field of that object.
     pub(super) field: &'static str,
@@ -98,7 +98,7 @@ pub(super) struct Refusal {
 /// Follows a reference to a certificate with its key: to its SDS name and the secret.
 pub(super) fn certificate(
     reader: &Reader<'_>,
-    gateway: &ObjectKey,
+    owner: &ObjectKey,
     reference: &SecretObjectReference,
 ) -> Result<(String, Arc<Resource>), Box<Refusal>> {
     let refuse =
@@ -112,11 +112,11 @@ pub(super) fn certificate(
             "refer to a Secret of the core group".to_owned(),
         ));
     }
-    let namespace = reference.namespace.as_deref().unwrap_or(&gateway.namespace);
+    let namespace = reference.namespace.as_deref().unwrap_or(&owner.namespace);
     let asked = Reference {
-        from_group: Kind::Gateway.group(),
-        from_kind: Kind::Gateway.as_str(),
-        from_namespace: &gateway.namespace,
+        from_group: owner.kind.group(),
+        from_kind: owner.kind.as_str(),
+        from_namespace: &owner.namespace,
         to_group: "",
         to_kind: Kind::Secret.as_str(),
         to_namespace: namespace,

@@ -1,10 +1,13 @@
-//! `Programmed` of the listeners and of the Gateway: what was translated, held against what the proxies say.
+//! `Programmed` of the listeners, of the Gateway and of its ListenerSets: what was translated, held against what the proxies say.
 
-use postern_api::gateway_api::{Condition, ConditionStatus, GatewayStatus, condition_type, reason};
+use postern_api::gateway_api::{
+    Condition, ConditionStatus, GatewayStatus, ListenerSetStatus, ListenerStatus, condition_type, reason,
+};
 
 use super::{GatewayModel, Listener};
 use crate::envoy::listener;
 use crate::infrastructure::Port;
+use crate::object::NamespacedName;
 use crate::observation::{Answer, Observation, words};
 use crate::resource::ResourceType;
 use crate::status::condition;
@@ -35,16 +38,78 @@ pub(crate) fn complete(
     proxies: Option<&Proxies<'_>>,
 ) {
     let generation = status.conditions.first().and_then(|accepted| accepted.observed_generation);
-    let programmed = |status: &GatewayStatus| {
-        status.listeners.iter().filter_map(|l| find(&l.conditions)).filter(|c| c.is_true()).count()
+    let Tally { translated, programmed, mut refused, waiting } =
+        listeners(&mut status.listeners, None, model, proxies);
+    let invalid = obstacle.filter(|obstacle| obstacle.reason == reason::INVALID);
+    let no = |reason, message: &str| not_programmed(reason, message, generation);
+    let summary = match (invalid, obstacle) {
+        (Some(Obstacle { reason, message }), _) => no(reason, message),
+        _ if translated == 0 => no(reason::INVALID, "no listener can be served"),
+        _ if programmed == 0 && !refused.is_empty() => no(reason::INVALID, &refused.join("; ")),
+        (_, Some(Obstacle { reason, message })) => no(reason, message),
+        _ if programmed == 0 => no(reason::PENDING, &waiting.join("; ")),
+        _ => {
+            refused.extend(waiting);
+            refused.extend(proxies.and_then(others));
+            yes(programmed, status.listeners.len(), &refused, proxies.is_some(), generation)
+        }
     };
-    let translated = programmed(status);
-    let mut refused = Vec::new();
-    let mut waiting = Vec::new();
+    status.conditions.push(summary);
+}
+
+/// The same for a ListenerSet: its condition speaks of its own listeners, and of its Gateway where that stands in the way
+/// (GEP-1713).
+pub(crate) fn complete_set(
+    status: &mut ListenerSetStatus,
+    set: &NamespacedName,
+    model: Option<&GatewayModel>,
+    obstacle: Option<&Obstacle>,
+    proxies: Option<&Proxies<'_>>,
+) {
+    let generation = status.conditions.first().and_then(|accepted| accepted.observed_generation);
+    let Tally { programmed, mut refused, waiting, .. } =
+        listeners(&mut status.listeners, Some(set), model, proxies);
+    let no = |reason, message: &str| not_programmed(reason, message, generation);
+    let summary = match obstacle {
+        Some(Obstacle { reason, message }) => no(reason, message),
+        None if programmed == 0 && !refused.is_empty() => no(reason::INVALID, &refused.join("; ")),
+        None if programmed == 0 => no(reason::PENDING, &waiting.join("; ")),
+        None => {
+            refused.extend(waiting);
+            yes(programmed, status.listeners.len(), &refused, proxies.is_some(), generation)
+        }
+    };
+    status.conditions.push(summary);
+}
+
+/// What became of the listeners of one object.
+struct Tally {
+    translated: usize,
+    programmed: usize,
+    /// Notes about those that proxies refused, all or some.
+    refused: Vec<String>,
+    /// Notes about those that no proxy has answered for.
+    waiting: Vec<String>,
+}
+
+/// Rewrites `Programmed` of the translated listeners of a Gateway (`set` is `None`) or of a ListenerSet.
+fn listeners(
+    statuses: &mut [ListenerStatus],
+    set: Option<&NamespacedName>,
+    model: Option<&GatewayModel>,
+    proxies: Option<&Proxies<'_>>,
+) -> Tally {
+    let programmed = |statuses: &[ListenerStatus]| {
+        statuses.iter().filter_map(|l| find(&l.conditions)).filter(|c| c.is_true()).count()
+    };
+    let translated = programmed(statuses);
+    let (mut refused, mut waiting) = (Vec::new(), Vec::new());
     if let (Some(proxies), Some(model)) = (proxies, model) {
-        for listener in &mut status.listeners {
-            let own = |l: &&Listener| l.id.set.is_none() && l.id.name == listener.name;
-            let Some(socket) = model.listeners.iter().find(own).map(Listener::socket) else { continue };
+        for listener in &mut *statuses {
+            let mut own = model.listeners_of(set).iter();
+            let Some(socket) = own.find(|l| l.id.name == listener.name).map(Listener::socket) else {
+                continue;
+            };
             let Some(condition) = listener.conditions.iter_mut().find(|c| is_programmed(c) && c.is_true())
             else {
                 continue;
@@ -58,30 +123,27 @@ pub(crate) fn complete(
             }
         }
     }
-    let invalid = obstacle.filter(|obstacle| obstacle.reason == reason::INVALID);
-    let no = |reason, message: &str| {
-        condition(condition_type::PROGRAMMED, false, reason, message.to_owned(), generation)
-    };
-    let programmed = programmed(status);
-    let summary = match (invalid, obstacle) {
-        (Some(Obstacle { reason, message }), _) => no(reason, message),
-        _ if translated == 0 => no(reason::INVALID, "no listener can be served"),
-        _ if programmed == 0 && !refused.is_empty() => no(reason::INVALID, &refused.join("; ")),
-        (_, Some(Obstacle { reason, message })) => no(reason, message),
-        _ if programmed == 0 => no(reason::PENDING, &waiting.join("; ")),
-        _ => {
-            let how = if proxies.is_some() { "programmed" } else { "sent to Envoy" };
-            let mut message = format!("{programmed} of {} listeners are {how}", status.listeners.len());
-            refused.extend(waiting);
-            refused.extend(proxies.and_then(others));
-            for note in refused {
-                message.push_str("; ");
-                message.push_str(&note);
-            }
-            condition(condition_type::PROGRAMMED, true, reason::PROGRAMMED, message, generation)
-        }
-    };
-    status.conditions.push(summary);
+    Tally { translated, programmed: programmed(statuses), refused, waiting }
+}
+
+fn not_programmed(reason: &str, message: &str, generation: Option<i64>) -> Condition {
+    condition(condition_type::PROGRAMMED, false, reason, message, generation)
+}
+
+fn yes(
+    programmed: usize,
+    all: usize,
+    notes: &[String],
+    acknowledged: bool,
+    generation: Option<i64>,
+) -> Condition {
+    let how = if acknowledged { "programmed" } else { "sent to Envoy" };
+    let mut message = format!("{programmed} of {all} listeners are {how}");
+    for note in notes {
+        message.push_str("; ");
+        message.push_str(note);
+    }
+    condition(condition_type::PROGRAMMED, true, reason::PROGRAMMED, message, generation)
 }
 
 /// What the proxies say of a listener.

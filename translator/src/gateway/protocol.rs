@@ -63,6 +63,17 @@ impl Protocol {
         }
     }
 
+    /// The scheme of URLs that lead there.
+    pub(crate) const fn scheme(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::TlsTerminate | Self::TlsPassthrough => "tls",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
     /// True if requests are routed, not connections.
     pub(crate) const fn takes_http(self) -> bool {
         matches!(self, Self::Http | Self::Https)

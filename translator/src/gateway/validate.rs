@@ -17,6 +17,7 @@ use crate::resource::Resource;
 
 /// A listener after validation. Those with an unknown protocol or a broken hostname have no draft: nothing can
 /// attach to them.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Judged {
     pub(crate) name: String,
     pub(crate) supported_kinds: Vec<RouteGroupKind>,
@@ -30,10 +31,10 @@ impl Judged {
     }
 }
 
-/// Judges one listener; certificates that resolve are added to `secrets`.
+/// Judges one listener of `owner`, a Gateway or a ListenerSet; certificates that resolve are added to `secrets`.
 pub(crate) fn listener(
     reader: &Reader<'_>,
-    gateway: &ObjectKey,
+    owner: &ObjectKey,
     field: &str,
     spec: &ListenerSpec,
     options: &Options,
@@ -54,27 +55,27 @@ pub(crate) fn listener(
         "HTTPS" => Protocol::Https,
         other => {
             let message = format!("protocol {other:?} is not supported");
-            problems.error(gateway, format!("{field}.protocol"), &message, "use HTTP or HTTPS");
+            problems.error(owner, format!("{field}.protocol"), &message, "use HTTP or HTTPS");
             return refuse(reason::UNSUPPORTED_PROTOCOL, message);
         }
     };
     if spec.port == 0 {
         let message = "port 0 cannot be served".to_owned();
-        problems.error(gateway, format!("{field}.port"), &message, "use a port from 1 to 65535");
+        problems.error(owner, format!("{field}.port"), &message, "use a port from 1 to 65535");
         return refuse(reason::PORT_UNAVAILABLE, message);
     }
     if options.reserved_ports.contains(&spec.port) {
         let message = format!("the proxies need port {} for themselves", spec.port);
         let reserved: Vec<String> = options.reserved_ports.iter().map(ToString::to_string).collect();
         let remedy = format!("use another port; reserved are {}", reserved.join(", "));
-        problems.error(gateway, format!("{field}.port"), &message, remedy);
+        problems.error(owner, format!("{field}.port"), &message, remedy);
         return refuse(reason::PORT_UNAVAILABLE, message);
     }
     let hostname = match Hostname::parse_optional(spec.hostname.as_deref()) {
         Ok(hostname) => hostname,
         Err(error) => {
             problems.error(
-                gateway,
+                owner,
                 format!("{field}.hostname"),
                 error.to_string(),
                 "use a DNS name, perhaps with *. in front",
@@ -83,29 +84,31 @@ pub(crate) fn listener(
         }
     };
     let mut conditions = ListenerConditions::default();
-    let filters = filters::resolve(reader, gateway, field, spec, protocol, &mut conditions, problems);
+    let filters = filters::resolve(reader, owner, field, spec, protocol, &mut conditions, problems);
     let allowed = spec.allowed_routes.as_ref();
-    let (kinds, supported_kinds) = route_kinds(gateway, field, protocol, allowed, &mut conditions, problems);
+    let (kinds, supported_kinds) = route_kinds(owner, field, protocol, allowed, &mut conditions, problems);
     let mut certificates = Vec::new();
     if protocol.terminates_tls() {
-        certificates =
-            certificates::resolve(reader, gateway, field, spec, secrets, &mut conditions, problems);
+        certificates = certificates::resolve(reader, owner, field, spec, secrets, &mut conditions, problems);
     } else if spec.tls.is_some() {
         problems.warning(
-            gateway,
+            owner,
             format!("{field}.tls"),
             "tls is ignored on a listener of protocol HTTP",
             "use protocol HTTPS, or remove tls",
         );
     }
     let listener = Listener {
-        id: ListenerId { set: None, name: spec.name.clone() },
-        namespace: gateway.namespace.clone(),
+        id: ListenerId {
+            set: (owner.kind == Kind::ListenerSet).then(|| owner.namespaced_name()),
+            name: spec.name.clone(),
+        },
+        namespace: owner.namespace.clone(),
         port: spec.port,
         protocol,
         hostname,
         kinds,
-        namespaces: namespaces(gateway, field, allowed, problems),
+        namespaces: namespaces(owner, field, allowed, problems),
         filters,
         serving: true,
     };
@@ -118,7 +121,7 @@ pub(crate) fn listener(
 }
 
 fn route_kinds(
-    gateway: &ObjectKey,
+    owner: &ObjectKey,
     field: &str,
     protocol: Protocol,
     allowed: Option<&AllowedRoutes>,
@@ -140,7 +143,7 @@ fn route_kinds(
                 let message =
                     format!("routes of kind {} (group {group:?}) cannot attach to this listener", kind.kind);
                 problems.error(
-                    gateway,
+                    owner,
                     format!("{field}.allowedRoutes.kinds[{index}]"),
                     &message,
                     format!("use {}, or another protocol for the listener", words(protocol.kinds())),
@@ -165,35 +168,17 @@ fn words(kinds: &[Kind]) -> String {
 }
 
 fn namespaces(
-    gateway: &ObjectKey,
+    owner: &ObjectKey,
     field: &str,
     allowed: Option<&AllowedRoutes>,
     problems: &mut Problems,
 ) -> Namespaces {
-    let Some(namespaces) = allowed.and_then(|a| a.namespaces.as_ref()) else { return Namespaces::Same };
-    match namespaces.from.as_ref().map_or("Same", AsRef::as_ref) {
-        "All" => Namespaces::All,
-        "Same" => Namespaces::Same,
-        "None" => Namespaces::None,
-        "Selector" => match &namespaces.selector {
-            Some(selector) => Namespaces::Selected(selector.clone()),
-            None => {
-                problems.error(
-                    gateway,
-                    format!("{field}.allowedRoutes.namespaces.selector"),
-                    "from is Selector, but there is no selector: no route can attach",
-                    "add a selector, or use from: All or from: Same",
-                );
-                Namespaces::None
-            }
-        },
-        other => {
-            problems.error(
-                gateway,
-                format!("{field}.allowedRoutes.namespaces.from"),
-                format!("{other:?} is unknown: no route can attach"),
-                "use All, Same, Selector or None",
-            );
+    let Some(asked) = allowed.and_then(|a| a.namespaces.as_ref()) else { return Namespaces::Same };
+    match Namespaces::parse(asked.from.as_ref(), asked.selector.as_ref()) {
+        Ok(namespaces) => namespaces.unwrap_or(Namespaces::Same),
+        Err(fault) => {
+            let field = format!("{field}.allowedRoutes.namespaces{}", fault.field);
+            problems.error(owner, field, fault.message, fault.remedy);
             Namespaces::None
         }
     }

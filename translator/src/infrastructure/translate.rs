@@ -30,8 +30,8 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway) -> (Arc<Infrastr
     let labels = usable(labels, "labels", metadata::labels, &key, &mut problems);
     let annotations = usable(annotations, "annotations", metadata::annotations, &key, &mut problems);
     // Without a model the Gateway could not be translated: a defect, which costs no proxy.
-    let model = reader.gateway(&name);
-    let mut parameters = match (model, resolve::of_gateway(reader, gateway, &mut problems)) {
+    let ports = reader.ports(&name);
+    let mut parameters = match (&ports, resolve::of_gateway(reader, gateway, &mut problems)) {
         (Some(_), Ok(parameters)) => parameters,
         (None, _) | (_, Err(_)) => ProxyParameters::Invalid,
     };
@@ -46,7 +46,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway) -> (Arc<Infrastr
         name: infrastructure_name(&name.name),
         labels,
         annotations,
-        ports: model.map(|model| model.ports()).unwrap_or_default(),
+        ports: ports.unwrap_or_default(),
         addresses: unique(addresses),
         parameters,
         gateway: name,

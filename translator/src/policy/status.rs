@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_api::gateway_api::{
-    Condition, Gateway, GrpcRoute, HttpRoute, ParentReference, PolicyAncestorStatus, PolicyStatus,
-    condition_type, reason,
+    Condition, Gateway, GrpcRoute, HttpRoute, ListenerSet, ParentReference, PolicyAncestorStatus,
+    PolicyStatus, condition_type, reason,
 };
 
 use super::{Policy, Target};
@@ -12,7 +12,6 @@ use crate::Options;
 use crate::dependency::Reader;
 use crate::object::{Kind, NamespacedName};
 use crate::problem::Problems;
-use crate::route::attach::gateway_name;
 use crate::status::condition;
 
 /// Gateway API: a policy has at most this many ancestors in its status.
@@ -95,11 +94,17 @@ fn outcome(reader: &Reader<'_>, policy: &Policy, target: &Target) -> Outcome {
             }
             BTreeSet::from([target.name.clone()])
         }
+        Kind::ListenerSet => {
+            let Some(set) = reader.get::<ListenerSet>(namespace, name) else { return missing() };
+            let Some(gateway) = reader.gateway_of_set(&target.name) else { return nobody() };
+            if !section_exists(set.spec.listeners.iter().map(|l| Some(l.name.as_str())).collect()) {
+                return missing();
+            }
+            BTreeSet::from([gateway.clone()])
+        }
         _ => {
             let Some(route) = route(reader, target) else { return missing() };
-            let parents: Vec<NamespacedName> =
-                route.parents.iter().filter_map(|parent| gateway_name(parent, namespace)).collect();
-            if !parents.is_empty() && parents.iter().all(|parent| reader.is_foreign(parent)) {
+            if reader.all_are_foreign(route.parents, namespace) {
                 return nobody();
             }
             if !section_exists(route.rules) {
@@ -223,7 +228,7 @@ mod tests {
             policies.iter().map(|(name, spec)| (*name, format!("spec: {{{spec}}}"))).collect();
         objects.extend(specs.iter().map(|(name, spec)| (Kind::TrafficPolicy, *name, spec.as_str())));
         let mut world = World::new(&objects);
-        let model = GatewayModel { name: named("a/g"), listeners: vec![], client_certificate: None };
+        let model = GatewayModel::new(named("a/g"), vec![], None);
         world.gateways.insert(named("a/g"), Arc::new(model));
         let (status, problems) = translate(&world.reader(), &named(of), &Options::default());
         let ancestors = status.map(|s| s.ancestors).unwrap_or_default();

@@ -2,11 +2,10 @@
 
 use postern_api::gateway_api::{ParentReference, reason};
 
-use crate::dependency::Reader;
-use crate::gateway::{GatewayModel, Listener, Namespaces};
+use crate::dependency::{Parent, Reader};
+use crate::gateway::Listener;
 use crate::hostname::Hostname;
-use crate::object::{Kind, NamespacedName, ObjectKey};
-use crate::selector;
+use crate::object::ObjectKey;
 
 /// A listener that takes the route, and the hostnames that they share, each with the hostname of the route that
 /// it came from.
@@ -25,46 +24,46 @@ pub(crate) struct Refusal {
     pub(crate) remedy: String,
 }
 
-/// The name of the Gateway that a parentRef of a route in `namespace` means; `None` if it means something else.
-pub(crate) fn gateway_name(parent: &ParentReference, namespace: &str) -> Option<NamespacedName> {
-    (parent.group() == Kind::Gateway.group() && parent.kind() == Kind::Gateway.as_str())
-        .then(|| NamespacedName::new(parent.namespace.as_deref().unwrap_or(namespace), &parent.name))
-}
-
-/// Attaches a route to the listeners that `parent` means.
+/// Attaches a route to the listeners that `reference` means, which are those of `parent` or some of them.
 pub(crate) fn attach<'a>(
     reader: &Reader<'_>,
     route: &ObjectKey,
     hostnames: &[Hostname],
-    parent: &ParentReference,
-    gateway: &'a GatewayModel,
+    reference: &ParentReference,
+    parent: &Parent<'_, 'a>,
 ) -> Result<Vec<Attachment<'a>>, Refusal> {
-    let section = parent.section_name.as_deref().filter(|s| !s.is_empty());
-    let named: Vec<&Listener> = gateway
-        .listeners
-        .iter()
-        .filter(|l| section.is_none_or(|s| s == l.id.name) && parent.port.is_none_or(|p| p == l.port))
-        .collect();
+    if let Some(why) = parent.refused() {
+        return Err(Refusal {
+            reason: reason::NO_MATCHING_PARENT,
+            field: "",
+            message: format!("{parent} is not attached: {why}"),
+            remedy: "let the Gateway allow the ListenerSet, or use another parent".to_owned(),
+        });
+    }
+    let section = reference.section_name.as_deref().filter(|s| !s.is_empty());
+    let matches =
+        |l: &&Listener| section.is_none_or(|s| s == l.id.name) && reference.port.is_none_or(|p| p == l.port);
+    let named: Vec<&Listener> = parent.listeners().iter().filter(matches).collect();
     if named.is_empty() {
-        let known: Vec<String> = gateway.listeners.iter().map(|l| format!("{} ({})", l.id, l.port)).collect();
+        let known: Vec<String> =
+            parent.listeners().iter().map(|l| format!("{} ({})", l.id.name, l.port)).collect();
         return Err(Refusal {
             reason: reason::NO_MATCHING_PARENT,
             field: if section.is_some() { ".sectionName" } else { ".port" },
-            message: format!("Gateway {} has no such listener", gateway.name),
+            message: format!("{parent} has no such listener"),
             remedy: format!("use one of its listeners: {}", known.join(", ")),
         });
     }
-    let admitted: Vec<&Listener> =
-        named.iter().copied().filter(|l| l.kinds.contains(&route.kind) && admits(reader, l, route)).collect();
+    let admitted: Vec<&Listener> = named.iter().copied().filter(|l| admits(reader, l, route)).collect();
     if admitted.is_empty() {
         return Err(Refusal {
             reason: reason::NOT_ALLOWED_BY_LISTENERS,
             field: "",
             message: format!(
-                "no listener of Gateway {} allows routes of kind {} from namespace {}",
-                gateway.name, route.kind, route.namespace
+                "no listener of {parent} allows routes of kind {} from namespace {}",
+                route.kind, route.namespace
             ),
-            remedy: "widen allowedRoutes of the listener, or use another Gateway".to_owned(),
+            remedy: "widen allowedRoutes of the listener, or use another parent".to_owned(),
         });
     }
     let attachments: Vec<Attachment<'_>> = admitted
@@ -90,16 +89,6 @@ pub(crate) fn attach<'a>(
 }
 
 fn admits(reader: &Reader<'_>, listener: &Listener, route: &ObjectKey) -> bool {
-    match &listener.namespaces {
-        Namespaces::All => true,
-        Namespaces::Same => route.namespace == listener.namespace,
-        Namespaces::None => false,
-        Namespaces::Selected(selector) => {
-            let labels = reader.labels(&ObjectKey::new(Kind::Namespace, "", &route.namespace));
-            let mut labels = labels.unwrap_or_default();
-            // The API server sets this label on every namespace; files may leave it out.
-            labels.entry("kubernetes.io/metadata.name".to_owned()).or_insert_with(|| route.namespace.clone());
-            selector::matches(selector, &labels)
-        }
-    }
+    listener.kinds.contains(&route.kind)
+        && listener.namespaces.admit(reader, &listener.namespace, &route.namespace)
 }

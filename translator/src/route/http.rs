@@ -9,10 +9,10 @@ use super::attach::Attachment;
 use super::order::RouteOrder;
 use super::rule::{self, ParsedRule, RuleSpec};
 use super::{Collected, Rules, Verdict, action, grpc, matches, redirect};
-use crate::dependency::Reader;
+use crate::dependency::{Parent, Reader};
 use crate::envoy::scope::{ScopeId, owned_by};
-use crate::gateway::{GatewayModel, Listener, Protocol};
-use crate::object::{Age, Kind, ObjectKey};
+use crate::gateway::{Listener, ListenerId, Protocol};
+use crate::object::{Age, Kind, NamespacedName, ObjectKey};
 use crate::policy::Target;
 use crate::problem::Problems;
 
@@ -82,22 +82,22 @@ impl Rules for HttpRules {
     fn serve(
         &self,
         reader: &Reader<'_>,
-        gateway: &GatewayModel,
+        parent: &Parent<'_, '_>,
         attachment: &Attachment<'_>,
         share: &mut Collected,
     ) {
         let listener = attachment.listener;
         // A host belongs to the most specific listener of the port; routes of the others do not reach it.
-        let owned = |host| gateway.owner(listener.port, host).is_some_and(|owner| owner.id == listener.id);
+        let owned = |host| parent.owner(listener.port, host).is_some_and(|owner| owner.id == listener.id);
         let hosts: Vec<_> = attachment.hosts.iter().filter(|(host, _)| owned(host)).collect();
         if hosts.is_empty() {
             return;
         }
         let (kind, name) = (self.key.kind, self.key.namespaced_name());
         let mut outer = reader.policies_on(&Target::new(kind, &name, None));
-        let section = listener.id.name.as_str();
-        outer.extend(reader.policies_on(&Target::new(Kind::Gateway, &gateway.name, Some(section))));
-        outer.extend(reader.policies_on(&Target::new(Kind::Gateway, &gateway.name, None)));
+        for target in listener_targets(parent.gateway(), &listener.id) {
+            outer.extend(reader.policies_on(&target));
+        }
         let place = action::Place { protocol: listener.protocol, port: listener.port };
         for (index, parsed) in self.rules.iter().enumerate() {
             let mut policies: Vec<_> = parsed.inline_policies().collect();
@@ -105,7 +105,7 @@ impl Rules for HttpRules {
                 policies.extend(reader.policies_on(&Target::new(kind, &name, Some(rule_name))));
             }
             policies.extend(outer.iter().copied());
-            let rule = parsed.with_policies(policies, gateway);
+            let rule = parsed.with_policies(policies, parent);
             share.clusters.extend(rule.clusters());
             for (match_index, matching) in &parsed.matches {
                 let envoy_name = parsed.envoy_name(&self.key, index, *match_index);
@@ -127,6 +127,19 @@ impl Rules for HttpRules {
                     }
                 }
             }
+        }
+    }
+}
+
+/// What a policy on a listener can be on, the most specific first. The Gateway of a ListenerSet has the last word (GEP-1713).
+fn listener_targets(gateway: &NamespacedName, listener: &ListenerId) -> Vec<Target> {
+    let section = Some(listener.name.as_str());
+    let whole = Target::new(Kind::Gateway, gateway, None);
+    match &listener.set {
+        None => vec![Target::new(Kind::Gateway, gateway, section), whole],
+        Some(set) => {
+            let of_set = |section| Target::new(Kind::ListenerSet, set, section);
+            vec![of_set(section), of_set(None), whole]
         }
     }
 }

@@ -14,8 +14,7 @@ use super::filters::{self, Filters};
 use super::matches::Match;
 use super::retry::Retry;
 use crate::backend::{ClusterId, resolve, traffic_policy};
-use crate::dependency::Reader;
-use crate::gateway::GatewayModel;
+use crate::dependency::{Parent, Reader};
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::policy::{self, CorsSetting, Policy};
 use crate::problem::{Fault, Problems};
@@ -244,17 +243,17 @@ impl ParsedRule {
         format!("{kind}/{}/{rule}/{matching}", route.namespaced_name())
     }
 
-    /// Completes the rule with policies, the most specific first, for requests that come in at `gateway`. What the rule says itself
+    /// Completes the rule with policies, the most specific first, for requests that come in at `parent`. What the rule says itself
     /// wins over all of them.
     pub(crate) fn with_policies<'a>(
         &self,
         policies: impl IntoIterator<Item = &'a Arc<Policy>>,
-        gateway: &GatewayModel,
+        parent: &Parent<'_, '_>,
     ) -> CompleteRule {
         let effective = policy::merge(policies);
         let mut rule = self.rule.clone();
-        if gateway.client_certificate.is_some() {
-            show_certificate(&gateway.name, &mut rule);
+        if parent.client_certificate().is_some() {
+            show_certificate(parent.gateway(), &mut rule);
         }
         let fields = effective.fields;
         rule.request_timeout = rule.request_timeout.or(fields.request_timeout);

@@ -32,7 +32,7 @@ pub(crate) fn translate(
             continue;
         }
         let gateway = NamespacedName::new(&key.namespace, &target.name);
-        if reader.gateway(&gateway).is_none() {
+        if !reader.is_ours(&gateway) {
             if reader.get::<Gateway>(&gateway.namespace, &gateway.name).is_none() {
                 let message = format!("Gateway {gateway} does not exist");
                 problems.warning(

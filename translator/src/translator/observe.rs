@@ -3,16 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_api::gateway_api::{Gateway, RouteStatus, condition_type, reason};
+use postern_api::gateway_api::{
+    Gateway, ListenerSet, ListenerStatus, ParentReference, RouteStatus, condition_type, reason,
+};
 
 use super::Translator;
+use crate::dependency::ParentName;
 use crate::envoy::listener;
 use crate::gateway::GatewayModel;
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::observation::{Culprit, ProxyReport, Rejection, culprit, words};
 use crate::problem::Problems;
-use crate::route::attach::gateway_name;
 use crate::status::{ROUTE_PROGRAMMED, Status, condition};
+use crate::store::Store;
 
 /// What follows from the refusals of the proxies of one Gateway.
 #[derive(Debug, Default)]
@@ -35,8 +38,20 @@ impl Translator {
             return;
         }
         if self.observations.entry(gateway.clone()).or_default().take(report) {
-            self.changed.attached.insert(gateway.clone());
+            self.changed.gateways.insert(gateway.clone());
+            self.touch_sets_of(gateway);
         }
+    }
+
+    /// Completes the status of a ListenerSet.
+    pub(super) fn complete_set(&mut self, name: &NamespacedName) {
+        let status = self.sets.get(name).and_then(|set| {
+            let observation = self.observations.get(&set.gateway).filter(|_| self.options.await_proxies);
+            let model = self.models.get(&set.gateway).map(AsRef::as_ref);
+            self.gateways.get(&set.gateway)?.set_status(name, model, observation)
+        });
+        let key = ObjectKey::new(Kind::ListenerSet, &name.namespace, &name.name);
+        self.set_status(key, status.map(Status::ListenerSet));
     }
 
     /// Completes the status of a Gateway and tells what its proxies refused.
@@ -46,10 +61,8 @@ impl Translator {
             let model = self.models.get(name).map(AsRef::as_ref);
             let mut observation = None;
             if self.options.await_proxies {
-                let stored = self.store.get::<Gateway>(&name.namespace, &name.name);
-                let programmed = |envoy: &str| {
-                    stored.zip(model).is_some_and(|(gateway, model)| was_programmed(gateway, model, envoy))
-                };
+                let programmed =
+                    |envoy: &str| model.is_some_and(|model| was_programmed(&self.store, model, envoy));
                 let entry = self.observations.entry(name.clone()).or_default();
                 entry.remember(state.listeners(), programmed);
                 observation = Some(&*entry);
@@ -106,13 +119,22 @@ impl Translator {
     pub(super) fn add_refusals(&self, route: &ObjectKey, status: &mut RouteStatus) {
         for parent in &mut status.parents {
             parent.conditions.retain(|condition| condition.type_ != ROUTE_PROGRAMMED);
-            let message = gateway_name(&parent.parent_ref, &route.namespace)
+            let message = self
+                .gateway_of(&parent.parent_ref, &route.namespace)
                 .and_then(|gateway| self.refusals.get(&gateway)?.routes.get(route));
             if let Some(message) = message {
                 let generation = parent.conditions.first().and_then(|c| c.observed_generation);
                 let refused = condition(ROUTE_PROGRAMMED, false, reason::INVALID, message, generation);
                 parent.conditions.push(refused);
             }
+        }
+    }
+
+    /// The Gateway that a parentRef of an object in `namespace` leads to.
+    fn gateway_of(&self, parent: &ParentReference, namespace: &str) -> Option<NamespacedName> {
+        match ParentName::of(parent, namespace)? {
+            ParentName::Gateway(name) => Some(name),
+            ParentName::ListenerSet(name) => self.sets.get(&name).map(|set| set.gateway.clone()),
         }
     }
 }
@@ -126,21 +148,36 @@ fn message(gateway: &NamespacedName, rejection: &Rejection) -> String {
     )
 }
 
-/// True if the status in the cluster says of all listeners of an Envoy listener that they are programmed as they are now.
-fn was_programmed(gateway: &Gateway, model: &GatewayModel, envoy: &str) -> bool {
-    let Some(status) = &gateway.status else { return false };
-    let generation = gateway.metadata.generation;
+/// True if the statuses in the cluster say of all listeners of an Envoy listener that they are programmed as they are now.
+fn was_programmed(store: &Store, model: &GatewayModel, envoy: &str) -> bool {
     let mut listeners = model.serving().filter(|l| listener::name(l.socket()) == envoy).peekable();
     listeners.peek().is_some()
-        && generation.is_some()
         && listeners.all(|l| {
-            let conditions = status
-                .listeners
-                .iter()
-                .filter(|s| l.id.set.is_none() && s.name == l.id.name)
-                .flat_map(|s| &s.conditions);
-            conditions.into_iter().any(|c| {
-                c.type_ == condition_type::PROGRAMMED && c.is_true() && c.observed_generation == generation
-            })
+            let (statuses, generation) = said(store, &model.name, l.id.set.as_ref());
+            let conditions = statuses.iter().filter(|s| s.name == l.id.name).flat_map(|s| &s.conditions);
+            generation.is_some()
+                && conditions.into_iter().any(|c| {
+                    c.type_ == condition_type::PROGRAMMED
+                        && c.is_true()
+                        && c.observed_generation == generation
+                })
         })
+}
+
+/// What the status in the cluster says of the listeners of a Gateway or of one of its ListenerSets, and the generation of that.
+fn said<'a>(
+    store: &'a Store,
+    gateway: &NamespacedName,
+    set: Option<&NamespacedName>,
+) -> (&'a [ListenerStatus], Option<i64>) {
+    let found = match set {
+        None => store.get::<Gateway>(&gateway.namespace, &gateway.name).map(|object| {
+            (object.status.as_ref().map(|s| s.listeners.as_slice()), object.metadata.generation)
+        }),
+        Some(set) => store.get::<ListenerSet>(&set.namespace, &set.name).map(|object| {
+            (object.status.as_ref().map(|s| s.listeners.as_slice()), object.metadata.generation)
+        }),
+    };
+    let (statuses, generation) = found.unwrap_or_default();
+    (statuses.unwrap_or_default(), generation)
 }

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use postern_api::gateway_api::GatewayStatus;
+use postern_api::gateway_api::{GatewayStatus, ListenerSetStatus, ListenerStatus};
 
 use crate::backend::ClusterId;
 use crate::envoy::listener;
 use crate::envoy::scope::{Host, ScopeId};
 use crate::gateway::programmed::{self, Obstacle, Proxies};
-use crate::gateway::{GatewayModel, ListenerId, ListenerPlan, Protocol};
+use crate::gateway::{GatewayModel, ListenerId, ListenerPlan, ListenerSetOutput, Protocol};
 use crate::hostname::Hostname;
 use crate::infrastructure::Port;
 use crate::object::{NamespacedName, ObjectKey};
@@ -26,6 +26,7 @@ pub(super) struct GatewayState {
     /// The status without the counts of attached routes and without the word of the proxies.
     pub(super) base_status: GatewayStatus,
     pub(super) obstacle: Option<Obstacle>,
+    pub(super) sets: BTreeMap<NamespacedName, ListenerSetOutput>,
     pub(super) resources: BTreeMap<(ResourceType, String), Arc<Resource>>,
     pub(super) plan: ListenerPlan,
     /// The clusters that the listeners themselves need.
@@ -59,15 +60,39 @@ impl GatewayState {
         observation: Option<&Observation>,
     ) -> GatewayStatus {
         let mut status = self.base_status.clone();
-        let version =
-            |name: &str| self.listeners().find(|(other, _)| *other == name).map(|(_, version)| version);
+        let version = |name: &str| self.version(name);
         let proxies = observation.map(|observation| Proxies { observation, version: &version });
         programmed::complete(&mut status, model, self.obstacle.as_ref(), proxies.as_ref());
-        for listener in &mut status.listeners {
-            let id = ListenerId { set: None, name: listener.name.clone() };
+        self.count_routes(&mut status.listeners, None);
+        status
+    }
+
+    /// The same of a ListenerSet; `None` if it does not belong to the Gateway.
+    pub(super) fn set_status(
+        &self,
+        set: &NamespacedName,
+        model: Option<&GatewayModel>,
+        observation: Option<&Observation>,
+    ) -> Option<ListenerSetStatus> {
+        let ListenerSetOutput { mut status, obstacle } = self.sets.get(set)?.clone();
+        let version = |name: &str| self.version(name);
+        let proxies = observation.map(|observation| Proxies { observation, version: &version });
+        programmed::complete_set(&mut status, set, model, obstacle.as_ref(), proxies.as_ref());
+        self.count_routes(&mut status.listeners, Some(set));
+        Some(status)
+    }
+
+    /// The present version of an Envoy listener.
+    fn version(&self, listener: &str) -> Option<&str> {
+        let at = (ResourceType::Listener, listener.to_owned());
+        self.resources.get(&at).map(|resource| resource.version.as_str())
+    }
+
+    fn count_routes(&self, listeners: &mut [ListenerStatus], set: Option<&NamespacedName>) {
+        for listener in listeners {
+            let id = ListenerId { set: set.cloned(), name: listener.name.clone() };
             listener.attached_routes = self.attached.get(&id).copied().unwrap_or_default();
         }
-        status
     }
 
     /// Replaces what one route adds; returns what has to be built again. Parts of `new` that equal the old ones become the
@@ -133,6 +158,26 @@ impl GatewayState {
         touched
     }
 
+    /// The scopes that depend on who owns these hostnames: their own, and those that routes made for hosts that they cover.
+    pub(super) fn scopes_of(&self, owners: &BTreeSet<(u16, Hostname)>) -> BTreeSet<ScopeId> {
+        let mut out: BTreeSet<ScopeId> =
+            owners.iter().map(|(port, hostname)| ScopeId::of(*port, hostname)).collect();
+        let mut by_port: BTreeMap<u16, BTreeSet<&Hostname>> = BTreeMap::new();
+        for (port, hostname) in owners.iter().filter(|(_, hostname)| !matches!(hostname, Hostname::Exact(_)))
+        {
+            by_port.entry(*port).or_default().insert(hostname);
+        }
+        if by_port.is_empty() {
+            return out;
+        }
+        let is_covered = |id: &&ScopeId| {
+            let (Some(changed), ScopeId::Host(_, host)) = (by_port.get(&id.port()), id) else { return false };
+            Hostname::Exact(host.clone()).and_wider().any(|wider| changed.contains(&wider))
+        };
+        out.extend(self.scopes.keys().filter(is_covered).cloned());
+        out
+    }
+
     /// The Envoy listener of a port; `None` if nothing is served there.
     pub(super) fn listener(&self, port: Port) -> Option<Arc<Resource>> {
         listener::listener(port, &self.plan)
@@ -148,8 +193,7 @@ impl GatewayState {
     /// instead of leaving their requests to a less specific listener. `None` if there is nothing to serve.
     pub(super) fn scope<'a>(&'a self, id: &ScopeId, model: &'a GatewayModel) -> Option<Vec<Host<'a>>> {
         let protocol = model.http(id.port())?;
-        let own = model.serving().filter(|l| l.socket() == Port::tcp(id.port())).map(|l| &l.hostname);
-        let own = own.filter(|h| ScopeId::of(id.port(), h) == *id);
+        let own = model.hostnames(id.port()).filter(|h| ScopeId::of(id.port(), h) == *id);
         let mut hosts: BTreeMap<&Hostname, Vec<&HostRoute>> = own.map(|h| (h, Vec::new())).collect();
         for share in self.scopes.get(id).into_iter().flatten() {
             hosts.entry(&share.hostname).or_default().extend(&share.routes);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use postern_api::gateway_api::{
-    Condition, ConditionStatus, ParentReference, condition_type as types, reason as reasons,
+    Condition, ConditionStatus, ListenerStatus, ParentReference, condition_type as types, reason as reasons,
 };
 use postern_translator::Status;
 
@@ -67,7 +67,7 @@ struct Place<'a> {
 type Faults<'a> = BTreeMap<&'static str, (&'static Rule, &'a str, &'a str)>;
 
 /// What is worth an event when a status changes from `old` to `new`: faults that appear or change, faults that are
-/// gone, and a Gateway that serves. Conditions that are not decided yet (`Unknown`, or reason `Pending`) are neither.
+/// gone, and a Gateway or ListenerSet that serves. Conditions that are not decided yet (`Unknown`, or reason `Pending`) are neither.
 pub fn transitions(old: Option<&Status>, new: &Status) -> Vec<EventNote> {
     let old: BTreeMap<String, Place<'_>> =
         old.map(places).unwrap_or_default().into_iter().map(|place| (place.name.clone(), place)).collect();
@@ -91,7 +91,7 @@ pub fn transitions(old: Option<&Status>, new: &Status) -> Vec<EventNote> {
                 now.map_or(rule.bad == ConditionStatus::True, |c| is_decided(c) && c.status != rule.bad);
             let mended = had.contains_key(rule.type_) && !has.contains_key(rule.type_) && is_good;
             let was_true = find(before, rule.type_).is_some_and(Condition::is_true);
-            let serves = matches!(new, Status::Gateway(_))
+            let serves = matches!(new, Status::Gateway(_) | Status::ListenerSet(_))
                 && place.name.is_empty()
                 && rule.type_ == types::PROGRAMMED
                 && is_good
@@ -129,12 +129,8 @@ fn places(status: &Status) -> Vec<Place<'_>> {
     match status {
         Status::GatewayClass(status) => vec![own(&status.conditions)],
         Status::Conditions(status) => vec![own(&status.conditions)],
-        Status::Gateway(status) => {
-            let listeners = status.listeners.iter();
-            let listeners =
-                listeners.map(|l| Place { name: format!("listener {}", l.name), conditions: &l.conditions });
-            std::iter::once(own(&status.conditions)).chain(listeners).collect()
-        }
+        Status::Gateway(status) => with_listeners(&status.conditions, &status.listeners),
+        Status::ListenerSet(status) => with_listeners(&status.conditions, &status.listeners),
         Status::Route(status) => {
             let parents = status.parents.iter();
             parents.map(|p| Place { name: reference(&p.parent_ref), conditions: &p.conditions }).collect()
@@ -144,6 +140,13 @@ fn places(status: &Status) -> Vec<Place<'_>> {
             ancestors.map(|a| Place { name: reference(&a.ancestor_ref), conditions: &a.conditions }).collect()
         }
     }
+}
+
+fn with_listeners<'a>(own: &'a [Condition], listeners: &'a [ListenerStatus]) -> Vec<Place<'a>> {
+    let listener =
+        |l: &'a ListenerStatus| Place { name: format!("listener {}", l.name), conditions: &l.conditions };
+    let own = Place { name: String::new(), conditions: own };
+    std::iter::once(own).chain(listeners.iter().map(listener)).collect()
 }
 
 /// `Gateway infra/web section https port 443`, as far as it is given.
@@ -158,7 +161,7 @@ fn reference(to: &ParentReference) -> String {
 #[cfg(test)]
 mod tests {
     use kube::runtime::events::EventType;
-    use postern_api::gateway_api::{GatewayStatus, ListenerStatus, RouteParentStatus, RouteStatus};
+    use postern_api::gateway_api::{GatewayStatus, RouteParentStatus, RouteStatus};
 
     use super::*;
 

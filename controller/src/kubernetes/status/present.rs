@@ -112,6 +112,7 @@ pub(super) fn typed(like: &Status, status: Value) -> Option<Status> {
     match like {
         Status::GatewayClass(_) => serde_json::from_value(status).map(Status::GatewayClass),
         Status::Gateway(_) => serde_json::from_value(status).map(Status::Gateway),
+        Status::ListenerSet(_) => serde_json::from_value(status).map(Status::ListenerSet),
         Status::Route(_) => serde_json::from_value(status).map(Status::Route),
         Status::Policy(_) => serde_json::from_value(status).map(Status::Policy),
         Status::Conditions(_) => serde_json::from_value(status)
