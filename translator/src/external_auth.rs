@@ -72,15 +72,7 @@ pub(crate) fn parse(
     spec: &HttpExternalAuthFilter,
 ) -> Result<ExternalAuth, Error> {
     let protocol = protocol(spec).map_err(Error::Invalid)?;
-    let target = &spec.backend_ref;
-    let reference: BackendRef = BackendRef {
-        group: target.group.clone(),
-        kind: target.kind.clone(),
-        name: target.name.clone(),
-        namespace: target.namespace.clone(),
-        port: target.port,
-        ..BackendRef::default()
-    };
+    let reference = BackendRef::from(&spec.backend_ref);
     let grpc = matches!(protocol, Protocol::Grpc { .. });
     let cluster = if grpc {
         resolve::grpc_backend(reader, object, &reference)

@@ -130,15 +130,7 @@ fn parse(
         policy.metadata.namespace.clone().unwrap_or_default(),
         policy.metadata.name.clone().unwrap_or_default(),
     );
-    let target = &provider.backend_ref;
-    let reference: BackendRef = BackendRef {
-        group: target.group.clone(),
-        kind: target.kind.clone(),
-        name: target.name.clone(),
-        namespace: target.namespace.clone(),
-        port: target.port,
-        ..BackendRef::default()
-    };
+    let reference = BackendRef::from(&provider.backend_ref);
     let cluster = resolve::grpc_backend(reader, &key, &reference).map_err(Error::Unresolved)?;
     Ok(Some(Tracing {
         cluster,

@@ -113,6 +113,14 @@ pub struct BackendRef<F = NoFilter> {
     pub filters: Vec<F>,
 }
 
+impl From<&BackendObjectReference> for BackendRef {
+    /// The same backend, with the default weight.
+    fn from(reference: &BackendObjectReference) -> Self {
+        let BackendObjectReference { group, kind, name, namespace, port } = reference.clone();
+        Self { group, kind, name, namespace, port, ..Self::default() }
+    }
+}
+
 impl<F> Default for BackendRef<F> {
     fn default() -> Self {
         Self {

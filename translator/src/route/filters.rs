@@ -216,15 +216,7 @@ fn mirror(
             )));
         }
     };
-    let target = &spec.backend_ref;
-    let reference: BackendRef = BackendRef {
-        group: target.group.clone(),
-        kind: target.kind.clone(),
-        name: target.name.clone(),
-        namespace: target.namespace.clone(),
-        port: target.port,
-        ..BackendRef::default()
-    };
+    let reference = BackendRef::from(&spec.backend_ref);
     match resolve::backend(reader, route, &reference) {
         Ok(cluster) if millionths > 0 => out.mirrors.push(Mirror { cluster, millionths }),
         Ok(_) => {}
