@@ -7,9 +7,11 @@ pub(crate) mod class;
 pub(crate) mod client_certificate;
 mod conflicts;
 mod filters;
+pub(crate) mod frontend;
 pub(crate) mod listener_set;
 pub(crate) mod model;
 mod namespaces;
+mod options;
 pub(crate) mod programmed;
 mod protection;
 mod protocol;
@@ -24,6 +26,7 @@ use postern_api::gateway_api::{
     Gateway, GatewayClass, GatewayStatus, ListenerSetStatus, condition_type, reason,
 };
 
+use self::frontend::ClientValidation;
 pub(crate) use self::listener_set::ListenerSetDraft;
 pub(crate) use self::model::{GatewayModel, Listener, ListenerId};
 pub(crate) use self::namespaces::Namespaces;
@@ -40,6 +43,7 @@ use crate::problem::Problems;
 use crate::resource::Resource;
 use crate::telemetry::{self, Tracing};
 use crate::tls::authorities::BundleId;
+use crate::tls::options::TlsOptions;
 
 /// Everything that follows from a Gateway and its ListenerSets.
 #[derive(Clone, Debug)]
@@ -113,6 +117,9 @@ pub(crate) struct ServedListener {
 pub(crate) struct ListenerTls {
     /// SDS names of the certificates, most specific reference first.
     pub(crate) certificates: Vec<String>,
+    pub(crate) options: TlsOptions,
+    /// `None`: clients are not asked for a certificate.
+    pub(crate) clients: Option<ClientValidation>,
 }
 
 /// The listeners of one object: of the Gateway itself, or of a ListenerSet.
@@ -179,12 +186,11 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
     });
     let mut levels: Vec<Level> = std::iter::once(own).chain(admitted).collect();
     conflicts::mark(&mut levels, &mut problems);
-    for (protocol, why) in protection::missing(reader, &key, gateway, &mut problems) {
+    frontend::apply(reader, &key, gateway, &mut levels, &mut problems);
+    if let Some(why) = protection::missing(reader, &key) {
         let all = levels.iter_mut().flat_map(|level| &mut level.listeners);
         for draft in all.filter_map(|(_, judged)| judged.draft.as_mut()) {
-            if protocol.is_none_or(|p| p == draft.listener.protocol) {
-                draft.conditions.not_programmed.get_or_insert_with(|| why.clone());
-            }
+            draft.conditions.not_programmed.get_or_insert_with(|| why.clone());
         }
     }
     let parameters = infrastructure::of_gateway(reader, gateway, &mut problems);
@@ -243,12 +249,16 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         .collect();
     let own = judgements.remove(&key).unwrap_or_default();
     let own: Vec<_> = own.into_iter().map(|judgement| judgement.status).collect();
+    let bundles = serving.iter().filter_map(|it| Some(it.tls.clients.as_ref()?.bundle.clone())).collect();
     let status = GatewayStatus {
         addresses: addresses.assigned,
-        conditions: vec![
+        conditions: [
             status::of_gateway(&own, refused, generation),
             status::resolved(&own, unresolved, generation),
-        ],
+        ]
+        .into_iter()
+        .chain(frontend::insecure(gateway))
+        .collect(),
         listeners: own,
         attached_listener_sets: attached(&sets),
     };
@@ -258,7 +268,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         plan: ListenerPlan { addresses: addresses.bind, tracing, serving },
         secrets,
         clusters,
-        bundles: BTreeSet::new(),
+        bundles,
         status,
         obstacle: addresses.obstacle,
         sets,

@@ -34,6 +34,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}, listeners: [{name: http, port: 80, protocol: HTTP}, {name: http2, port: 80, protocol: HTTP}, {name: alt, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}}]}",
             "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: All}}, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: '*.x.org', tls: {certificateRefs: [{name: cert}]}}, {name: b, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: b}]}}]}",
             "spec: {gatewayClassName: postern, tls: {backend: {clientCertificateRef: {name: cert}}}, listeners: [{name: http, port: 80, protocol: HTTP}]}",
+            "spec: {gatewayClassName: postern, tls: {frontend: {default: {validation: {caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}, perPort: [{port: 444, tls: {validation: {mode: AllowInsecureFallback, caCertificateRefs: [{group: certificates.k8s.io, kind: ClusterTrustBundle, name: all}, {group: '', kind: Secret, name: cert, namespace: b}]}}}]}}, listeners: [{name: http, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert}], options: {postern.dev/minimum-tls-version: '1.3'}}}, {name: b, port: 444, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}]}",
         ],
     ),
     (

@@ -1,7 +1,6 @@
 //! HTTP clients: one call at a time, and kept connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -11,6 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::HandshakeKind;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -141,10 +141,19 @@ enum Sender {
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
+/// What a TLS handshake says of the server.
+#[derive(Default)]
+struct Peer {
+    certificate: Option<Vec<u8>>,
+    resumed: bool,
+    version: Option<String>,
+    cipher: Option<String>,
+}
+
 /// One kept connection.
 pub struct Connection {
     sender: Sender,
-    peer_certificate: Option<Vec<u8>>,
+    peer: Peer,
     driver: tokio::task::JoinHandle<()>,
 }
 
@@ -153,12 +162,12 @@ impl Connection {
         let stream =
             TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
-        let Some(tls) = tls else { return Self::handshake(stream, protocol, None).await };
+        let Some(tls) = tls else { return Self::handshake(stream, protocol, Peer::default()).await };
         let alpn: &[u8] = match protocol {
             Protocol::Http1 => b"http/1.1",
             Protocol::Http2 => b"h2",
         };
-        let connector = TlsConnector::from(Arc::new(tls.config(alpn)));
+        let connector = TlsConnector::from(tls.shared_config(alpn));
         let stream = tokio::time::timeout(TIMEOUT, connector.connect(tls.name(), stream))
             .await
             .context("the TLS handshake timed out")?
@@ -167,14 +176,19 @@ impl Connection {
         if protocol == Protocol::Http2 && state.alpn_protocol() != Some(b"h2") {
             bail!("the server did not choose h2");
         }
-        let certificate = state.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.to_vec());
-        Self::handshake(stream, protocol, certificate).await
+        let peer = Peer {
+            certificate: state.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.to_vec()),
+            resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+            version: state.protocol_version().map(|version| format!("{version:?}")),
+            cipher: state.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite())),
+        };
+        Self::handshake(stream, protocol, peer).await
     }
 
     async fn handshake(
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         protocol: Protocol,
-        peer_certificate: Option<Vec<u8>>,
+        peer: Peer,
     ) -> anyhow::Result<Self> {
         let io = TokioIo::new(stream);
         let (sender, driver) = match protocol {
@@ -187,7 +201,7 @@ impl Connection {
                 (Sender::Http2(sender), tokio::spawn(async move { drop(connection.await) }))
             }
         };
-        Ok(Self { sender, peer_certificate, driver })
+        Ok(Self { sender, peer, driver })
     }
 
     /// Sends `call` (its method, host, path, headers and body) on this connection.
@@ -209,7 +223,10 @@ impl Connection {
         let mut answer = tokio::time::timeout(TIMEOUT, exchange)
             .await
             .with_context(|| format!("no answer within {TIMEOUT:?}"))??;
-        answer.peer_certificate.clone_from(&self.peer_certificate);
+        answer.peer_certificate.clone_from(&self.peer.certificate);
+        answer.resumed = self.peer.resumed;
+        answer.tls_version.clone_from(&self.peer.version);
+        answer.cipher_suite.clone_from(&self.peer.cipher);
         Ok(answer)
     }
 
@@ -239,13 +256,27 @@ pub struct Answer {
     pub body: Bytes,
     /// The leaf certificate of the server, in DER.
     pub peer_certificate: Option<Vec<u8>>,
+    /// Whether the TLS handshake resumed an earlier session.
+    pub resumed: bool,
+    /// The version of TLS, such as `TLSv1_3`.
+    pub tls_version: Option<String>,
+    /// The cipher suite of TLS.
+    pub cipher_suite: Option<String>,
 }
 
 impl Answer {
     async fn read(response: http::Response<Incoming>) -> anyhow::Result<Self> {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.context("the body broke off")?.to_bytes();
-        Ok(Self { status: parts.status.as_u16(), headers: parts.headers, body, peer_certificate: None })
+        Ok(Self {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+            peer_certificate: None,
+            resumed: false,
+            tls_version: None,
+            cipher_suite: None,
+        })
     }
 
     /// The request as the backend saw it, where an echo backend answered.

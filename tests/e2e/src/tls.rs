@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use sha2::{Digest as _, Sha256};
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
@@ -76,6 +77,12 @@ impl Certificate {
         PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).unwrap()
     }
 
+    /// The SHA-256 digest in hexadecimal, with colons.
+    pub fn fingerprint(&self) -> String {
+        let pairs: Vec<String> = Sha256::digest(&self.der).iter().map(|byte| format!("{byte:02X}")).collect();
+        pairs.join(":")
+    }
+
     /// A server that shows this certificate, and asks clients for one of `clients` if that is said.
     pub(crate) fn server_config(&self, clients: Option<&Authority>) -> ServerConfig {
         let builder =
@@ -101,6 +108,7 @@ pub struct ClientTls {
     roots: Option<Arc<RootCertStore>>,
     certificate: Option<Certificate>,
     version: Option<&'static str>,
+    resuming: Option<Arc<ClientConfig>>,
 }
 
 impl ClientTls {
@@ -133,11 +141,25 @@ impl ClientTls {
         self
     }
 
+    /// Offers the sessions of earlier connections, for HTTP/1.1. To be said last.
+    #[must_use]
+    pub fn resuming(mut self) -> Self {
+        let mut config = self.config(b"http/1.1");
+        config.resumption = rustls::client::Resumption::default();
+        self.resuming = Some(Arc::new(config));
+        self
+    }
+
+    /// The configuration of a connection with this application protocol.
+    pub(crate) fn shared_config(&self, alpn: &[u8]) -> Arc<ClientConfig> {
+        self.resuming.clone().unwrap_or_else(|| Arc::new(self.config(alpn)))
+    }
+
     pub(crate) fn name(&self) -> ServerName<'static> {
         ServerName::try_from(self.sni.clone().unwrap_or_else(|| "no-sni.invalid".to_owned())).unwrap()
     }
 
-    pub(crate) fn config(&self, alpn: &[u8]) -> ClientConfig {
+    fn config(&self, alpn: &[u8]) -> ClientConfig {
         let versions = match self.version {
             Some("1.2") => &[&rustls::version::TLS12][..],
             Some("1.3") => &[&rustls::version::TLS13],

@@ -6,6 +6,8 @@
 mod backend_tls;
 #[path = "traffic/backends.rs"]
 mod backends;
+#[path = "traffic/client_certificates.rs"]
+mod client_certificates;
 #[path = "traffic/cors.rs"]
 mod cors;
 #[path = "traffic/extensions.rs"]

@@ -17,7 +17,9 @@ use envoy_types::pb::envoy::config::listener::v3::{
 use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use prost::{Message, Name};
 
+use self::http::Clients;
 use super::{any, socket, u32_value};
+use crate::gateway::frontend::Mode;
 use crate::gateway::{ListenerPlan, Protocol, ServedListener};
 use crate::hostname::Hostname;
 use crate::infrastructure::{Port, PortProtocol};
@@ -85,7 +87,7 @@ fn tls_inspector() -> ListenerFilter {
 fn http_chain(port: u16, tracing: Option<&Tracing>) -> FilterChain {
     FilterChain {
         name: "http".to_owned(),
-        filters: vec![http::connection_manager(port, "http", tracing)],
+        filters: vec![http::connection_manager(port, "http", Clients::Unknown, tracing)],
         ..FilterChain::default()
     }
 }
@@ -94,10 +96,17 @@ fn http_chain(port: u16, tracing: Option<&Tracing>) -> FilterChain {
 fn https_chain(served: &ServedListener, tracing: Option<&Tracing>) -> FilterChain {
     let listener = &served.listener;
     let owner = listener.owner_id();
+    let clients = match &served.tls.clients {
+        Some(clients) if clients.mode == Mode::ValidOnly => Clients::Validated,
+        _ => Clients::Unknown,
+    };
     FilterChain {
         name: format!("https/{owner}"),
         filter_chain_match: server_names(&listener.hostname),
-        filters: vec![http::set_owner(&owner), http::connection_manager(listener.port, "https", tracing)],
+        filters: vec![
+            http::set_owner(&owner),
+            http::connection_manager(listener.port, "https", clients, tracing),
+        ],
         transport_socket: Some(tls::transport_socket(&served.tls, &tls::HTTP)),
         ..FilterChain::default()
     }

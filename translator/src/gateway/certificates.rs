@@ -42,14 +42,6 @@ pub(crate) fn resolve(
         conditions.not_accepted = Some((reason::UNSUPPORTED_VALUE, message));
         return Vec::new();
     }
-    if let Some(option) = tls.and_then(|t| t.options.keys().next()) {
-        problems.warning(
-            owner,
-            format!("{field}.tls.options"),
-            format!("the option {option} is not known and has no effect"),
-            "remove it",
-        );
-    }
     let references = tls.map(|t| t.certificate_refs.as_slice()).unwrap_or_default();
     let mut names = Vec::new();
     if references.is_empty() {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use postern_api::gateway_api::{AllowedRoutes, Listener as ListenerSpec, RouteGroupKind, reason};
 
 use super::{
-    Draft, Listener, ListenerConditions, ListenerId, ListenerTls, Namespaces, Protocol, certificates, filters,
+    Draft, Listener, ListenerConditions, ListenerId, ListenerTls, Namespaces, Protocol, certificates,
+    filters, options,
 };
 use crate::Options;
 use crate::dependency::Reader;
@@ -87,9 +88,11 @@ pub(crate) fn listener(
     let filters = filters::resolve(reader, owner, field, spec, protocol, &mut conditions, problems);
     let allowed = spec.allowed_routes.as_ref();
     let (kinds, supported_kinds) = route_kinds(owner, field, protocol, allowed, &mut conditions, problems);
-    let mut certificates = Vec::new();
+    let mut tls = ListenerTls::default();
     if protocol.terminates_tls() {
-        certificates = certificates::resolve(reader, owner, field, spec, secrets, &mut conditions, problems);
+        tls.options = options::resolve(owner, field, spec, protocol, &mut conditions, problems);
+        tls.certificates =
+            certificates::resolve(reader, owner, field, spec, secrets, &mut conditions, problems);
     } else if spec.tls.is_some() {
         problems.warning(
             owner,
@@ -115,7 +118,7 @@ pub(crate) fn listener(
     Judged {
         name: spec.name.clone(),
         supported_kinds,
-        draft: Some(Draft { listener, conditions, tls: ListenerTls { certificates } }),
+        draft: Some(Draft { listener, conditions, tls }),
         refused: ListenerConditions::default(),
     }
 }

@@ -74,7 +74,6 @@ pub(crate) enum Version {
 }
 
 /// Where options stand.
-#[allow(dead_code, reason = "options of listeners come next")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// A listener that takes requests.
@@ -120,7 +119,6 @@ impl Default for TlsOptions {
 }
 
 impl TlsOptions {
-    #[allow(dead_code, reason = "validation of clients comes next")]
     /// True if they ask more of the certificate of a client than that an authority has signed it.
     pub(crate) fn asks_for_certificates(&self) -> bool {
         !self.subject_names.is_empty() || !self.certificate_hashes.is_empty()

@@ -15,7 +15,9 @@ use envoy_types::pb::envoy::extensions::filters::http::lua::v3::Lua;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSession;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpConnectionManager, HttpFilter, ScopedRds, ScopedRoutes, http_connection_manager, http_filter,
+    HttpConnectionManager, HttpFilter, ScopedRds, ScopedRoutes,
+    http_connection_manager::{self, ForwardClientCertDetails, SetCurrentClientCertDetails},
+    http_filter,
     scoped_routes::{
         self, ScopeKeyBuilder,
         scope_key_builder::{
@@ -72,8 +74,22 @@ fn http_filter<M: Message + Name>(name: &str, config: M) -> HttpFilter {
     }
 }
 
+/// What is known of the clients of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clients {
+    /// Nothing, or nothing that can be relied on.
+    Unknown,
+    /// They have shown a valid certificate.
+    Validated,
+}
+
 /// The HTTP connection manager of a port.
-pub(super) fn connection_manager(port: u16, stat_prefix: &str, tracing: Option<&Tracing>) -> Filter {
+pub(super) fn connection_manager(
+    port: u16,
+    stat_prefix: &str,
+    clients: Clients,
+    tracing: Option<&Tracing>,
+) -> Filter {
     let fallback = Lua {
         default_source_code: Some(inline_string(scope::FALLBACK_LUA)),
         // The script clears the cache itself, when it has changed the scope.
@@ -107,6 +123,21 @@ pub(super) fn connection_manager(port: u16, stat_prefix: &str, tracing: Option<&
             upgrade_type: "websocket".to_owned(),
             ..http_connection_manager::UpgradeConfig::default()
         }],
+        // What clients say under that name is removed in any case. Backends hear of a certificate only if it is valid, because
+        // they have no way to tell.
+        forward_client_cert_details: match clients {
+            Clients::Unknown => ForwardClientCertDetails::Sanitize,
+            Clients::Validated => ForwardClientCertDetails::SanitizeSet,
+        }
+        .into(),
+        set_current_client_cert_details: (clients == Clients::Validated).then(|| {
+            SetCurrentClientCertDetails {
+                subject: bool_value(true),
+                dns: true,
+                uri: true,
+                ..SetCurrentClientCertDetails::default()
+            }
+        }),
         server_header_transformation: http_connection_manager::ServerHeaderTransformation::PassThrough.into(),
         tracing: tracing.map(Tracing::envoy),
         use_remote_address: bool_value(true),
