@@ -22,12 +22,16 @@ fn with_free_ports(path: &Path, vars: &mut Vars) -> String {
     serde_yaml::Deserializer::from_str(&text)
         .map(|document| Value::deserialize(document).expect("a golden input is YAML"))
         .map(|mut document| {
-            let ported = match document["kind"].as_str() {
-                Some("Gateway" | "ListenerSet") => document.pointer_mut("/spec/listeners"),
-                Some("HTTPRoute" | "GRPCRoute") => document.pointer_mut("/spec/parentRefs"),
-                _ => None,
+            let ported: &[&str] = match document["kind"].as_str() {
+                Some("Gateway") => &["/spec/listeners", "/spec/tls/frontend/perPort"],
+                Some("ListenerSet") => &["/spec/listeners"],
+                Some("HTTPRoute" | "GRPCRoute") => &["/spec/parentRefs"],
+                _ => &[],
             };
-            ported.and_then(Value::as_array_mut).into_iter().flatten().for_each(&mut move_port);
+            for list in ported {
+                let list = document.pointer_mut(list).and_then(Value::as_array_mut);
+                list.into_iter().flatten().for_each(&mut move_port);
+            }
             format!("{document}\n---\n")
         })
         .collect()
