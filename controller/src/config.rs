@@ -53,6 +53,9 @@ pub struct GatewayConfig {
     /// SDS, with private keys and the like replaced by a digest.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     secrets: Vec<Value>,
+    /// ECDS.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extensions: Vec<Value>,
 }
 
 impl GatewayConfig {
@@ -71,6 +74,7 @@ impl GatewayConfig {
                 ResourceType::RouteConfiguration => &mut out.routes,
                 ResourceType::ScopedRouteConfiguration => &mut out.scoped_routes,
                 ResourceType::Secret => &mut out.secrets,
+                ResourceType::ExtensionConfig => &mut out.extensions,
             };
             list.push(value);
         }

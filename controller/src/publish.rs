@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::{Address, address, socket_address};
 use envoy_types::pb::envoy::config::listener::v3::Listener;
+use postern_translator::infrastructure::PortProtocol;
 use postern_translator::{NamespacedName, ResourceChange, ResourceType};
 use postern_xds::{Change, Hub, Resource, Snapshot};
 use prost::Message;
@@ -32,11 +33,22 @@ pub struct Blocked {
     /// The name of the Envoy listener.
     pub listener: String,
     /// The address that it cannot have.
-    pub address: SocketAddr,
+    #[serde(flatten)]
+    pub socket: Socket,
     /// Why.
     pub by: Obstacle,
     /// What to do about it.
     pub remedy: String,
+}
+
+/// An address of a listener with its transport protocol: a number may be taken for TCP and free for UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Socket {
+    /// The address.
+    pub address: SocketAddr,
+    /// The transport protocol.
+    pub protocol: PortProtocol,
 }
 
 /// Publishes snapshots to a [`Hub`].
@@ -45,7 +57,7 @@ pub struct Publisher {
     hub: Hub,
     gateways: BTreeMap<NamespacedName, Published>,
     /// Which Gateway has which address; `None` if the Envoys run elsewhere and ports are none of our business.
-    owners: Option<BTreeMap<SocketAddr, NamespacedName>>,
+    owners: Option<BTreeMap<Socket, NamespacedName>>,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +69,7 @@ struct Published {
 #[derive(Debug)]
 struct Wanted {
     resource: Arc<Resource>,
-    addresses: Vec<SocketAddr>,
+    sockets: Vec<Socket>,
     blocked: Option<Blocked>,
 }
 
@@ -80,8 +92,8 @@ impl Publisher {
             match (&change.resource, change.resource_type) {
                 (Some(resource), ResourceType::Listener) => {
                     let resource = shared(resource);
-                    let addresses = addresses(resource.body());
-                    let wanted = Wanted { resource, addresses, blocked: None };
+                    let sockets = sockets(resource.body());
+                    let wanted = Wanted { resource, sockets, blocked: None };
                     published.listeners.insert(change.name.clone(), wanted);
                 }
                 (None, ResourceType::Listener) => {
@@ -149,10 +161,10 @@ impl Publisher {
         listeners.filter_map(|listener| listener.blocked.clone()).collect()
     }
 
-    /// The addresses of each Envoy listener of `gateway`, by name.
-    pub fn listeners(&self, gateway: &NamespacedName) -> BTreeMap<&str, &[SocketAddr]> {
+    /// The sockets of each Envoy listener of `gateway`, by name.
+    pub fn listeners(&self, gateway: &NamespacedName) -> BTreeMap<&str, &[Socket]> {
         let listeners = self.gateways.get(gateway).into_iter().flat_map(|published| &published.listeners);
-        listeners.map(|(name, listener)| (name.as_str(), listener.addresses.as_slice())).collect()
+        listeners.map(|(name, listener)| (name.as_str(), listener.sockets.as_slice())).collect()
     }
 
     /// How many resources `gateway` has.
@@ -165,11 +177,11 @@ impl Publisher {
     fn send(&mut self, gateway: &NamespacedName, mut changes: Vec<Change>) {
         let Some(published) = self.gateways.get_mut(gateway) else { return };
         if let Some(owners) = &mut self.owners {
-            owners.retain(|address, owner| {
-                owner != gateway || published.listeners.values().any(|l| l.addresses.contains(address))
+            owners.retain(|socket, owner| {
+                owner != gateway || published.listeners.values().any(|l| l.sockets.contains(socket))
             });
             for (name, listener) in &mut published.listeners {
-                listener.blocked = claim(owners, gateway, name, &listener.addresses);
+                listener.blocked = claim(owners, gateway, name, &listener.sockets);
             }
         }
         let listeners = postern_xds::ResourceType::Listener;
@@ -187,35 +199,45 @@ impl Publisher {
     }
 }
 
-/// Takes `addresses` for `gateway`, all or none.
+/// Takes `sockets` for `gateway`, all or none.
 fn claim(
-    owners: &mut BTreeMap<SocketAddr, NamespacedName>,
+    owners: &mut BTreeMap<Socket, NamespacedName>,
     gateway: &NamespacedName,
     listener: &str,
-    addresses: &[SocketAddr],
+    sockets: &[Socket],
 ) -> Option<Blocked> {
-    for address in addresses {
+    for socket in sockets {
         let obstacle = owners
             .iter()
-            .find(|(taken, owner)| overlap(taken, address) && *owner != gateway)
+            .find(|(taken, owner)| overlap(taken, socket) && *owner != gateway)
             .map(|(_, owner)| Obstacle::Gateway(owner.to_string()));
         let (by, remedy) = match obstacle {
             Some(other) => (other, "give one of the two Gateways another port".to_owned()),
-            None if owners.contains_key(address) => continue,
-            None => match TcpListener::bind(address) {
-                Ok(_) => continue,
-                Err(error) => (Obstacle::System(plain(&error)), remedy(&error, *address)),
+            None if owners.contains_key(socket) => continue,
+            None => match bind(socket) {
+                Ok(()) => continue,
+                Err(error) => (Obstacle::System(plain(&error)), remedy(&error, *socket)),
             },
         };
-        return Some(Blocked { listener: listener.to_owned(), address: *address, by, remedy });
+        return Some(Blocked { listener: listener.to_owned(), socket: *socket, by, remedy });
     }
-    owners.extend(addresses.iter().map(|address| (*address, gateway.clone())));
+    owners.extend(sockets.iter().map(|socket| (*socket, gateway.clone())));
     None
 }
 
+/// Finds out whether a socket can be had.
+fn bind(socket: &Socket) -> io::Result<()> {
+    match socket.protocol {
+        PortProtocol::Tcp => TcpListener::bind(socket.address).map(drop),
+        PortProtocol::Udp => UdpSocket::bind(socket.address).map(drop),
+    }
+}
+
 /// True if both cannot be bound at once.
-fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
-    a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+fn overlap(a: &Socket, b: &Socket) -> bool {
+    let (one, other) = (a.address.ip(), b.address.ip());
+    let same_address = one == other || one.is_unspecified() || other.is_unspecified();
+    a.protocol == b.protocol && a.address.port() == b.address.port() && same_address
 }
 
 fn plain(error: &io::Error) -> String {
@@ -227,12 +249,16 @@ fn plain(error: &io::Error) -> String {
     }
 }
 
-fn remedy(error: &io::Error, address: SocketAddr) -> String {
-    let port = address.port();
+fn remedy(error: &io::Error, socket: Socket) -> String {
+    let port = socket.address.port();
     match error.kind() {
         io::ErrorKind::AddrInUse => {
+            let kind = match socket.protocol {
+                PortProtocol::Tcp => 't',
+                PortProtocol::Udp => 'u',
+            };
             format!(
-                "stop that process (`ss -ltnp 'sport = :{port}'` names it) or change the port of the listener"
+                "stop that process (`ss -l{kind}np 'sport = :{port}'` names it) or change the port of the listener"
             )
         }
         io::ErrorKind::PermissionDenied if port < 1024 => {
@@ -243,21 +269,23 @@ fn remedy(error: &io::Error, address: SocketAddr) -> String {
     }
 }
 
-/// The socket addresses of an encoded Envoy listener.
-fn addresses(listener: &[u8]) -> Vec<SocketAddr> {
+/// The sockets of an encoded Envoy listener.
+fn sockets(listener: &[u8]) -> Vec<Socket> {
     // What does not decode is not held back either: Envoy will say what is wrong with it.
     let Ok(listener) = Listener::decode(listener) else { return Vec::new() };
     let more = listener.additional_addresses.into_iter().filter_map(|a| a.address);
-    listener.address.into_iter().chain(more).filter_map(|address| socket_address(&address)).collect()
+    listener.address.into_iter().chain(more).filter_map(|address| socket(&address)).collect()
 }
 
-fn socket_address(address: &Address) -> Option<SocketAddr> {
+fn socket(address: &Address) -> Option<Socket> {
     let Some(address::Address::SocketAddress(socket)) = &address.address else { return None };
-    if socket.protocol != socket_address::Protocol::Tcp as i32 {
-        return None;
-    }
+    let protocol = match socket.protocol() {
+        socket_address::Protocol::Tcp => PortProtocol::Tcp,
+        socket_address::Protocol::Udp => PortProtocol::Udp,
+    };
     let Some(socket_address::PortSpecifier::PortValue(port)) = socket.port_specifier else { return None };
-    Some(SocketAddr::new(socket.address.parse().ok()?, u16::try_from(port).ok()?))
+    let address = SocketAddr::new(socket.address.parse().ok()?, u16::try_from(port).ok()?);
+    Some(Socket { address, protocol })
 }
 
 fn shared(resource: &postern_translator::Resource) -> Arc<Resource> {
@@ -274,6 +302,7 @@ fn xds_type(resource_type: ResourceType) -> postern_xds::ResourceType {
         ResourceType::RouteConfiguration => postern_xds::ResourceType::RouteConfiguration,
         ResourceType::ScopedRouteConfiguration => postern_xds::ResourceType::ScopedRouteConfiguration,
         ResourceType::Secret => postern_xds::ResourceType::Secret,
+        ResourceType::ExtensionConfig => postern_xds::ResourceType::ExtensionConfig,
     }
 }
 

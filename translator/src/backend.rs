@@ -12,6 +12,7 @@ pub(crate) mod traffic_policy;
 
 use std::fmt;
 
+use crate::infrastructure::PortProtocol;
 use crate::object::{Kind, NamespacedName, ObjectKey};
 
 /// The object behind a cluster.
@@ -43,14 +44,42 @@ impl BackendObject {
     }
 }
 
+/// What a backend gets, as far as it matters to the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Traffic {
+    /// Requests, as the backend wants them.
+    Requests,
+    /// Requests of gRPC, which needs HTTP/2 whatever the backend says or does not say.
+    Grpc,
+    /// The bytes of a TCP connection, or of a TLS connection that ended at the Gateway.
+    Connections,
+    /// TLS that ends at the backend: whatever asks for TLS towards it has been done already.
+    Ciphertext,
+    /// UDP datagrams.
+    Datagrams,
+}
+
+impl Traffic {
+    /// The transport protocol of the backend's port.
+    pub(crate) const fn transport(self) -> PortProtocol {
+        match self {
+            Self::Datagrams => PortProtocol::Udp,
+            Self::Requests | Self::Grpc | Self::Connections | Self::Ciphertext => PortProtocol::Tcp,
+        }
+    }
+}
+
 /// The protocol that the backend speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Upstream {
-    /// HTTP/1.1, WebSocket upgrades included.
+    /// HTTP/1.1, WebSocket upgrades included; also connections that are carried as they are, for which Envoy does not look
+    /// at the options for HTTP.
     #[default]
     Http1,
     /// HTTP/2 from the first byte (`kubernetes.io/h2c`, `grpc`).
     Http2,
+    /// UDP datagrams.
+    Udp,
 }
 
 /// How the connection to the backend is protected.
@@ -84,6 +113,17 @@ impl ClusterId {
         self.to_string()
     }
 
+    /// The transport protocol of the backend's port.
+    pub(crate) fn transport(&self) -> PortProtocol {
+        if self.upstream == Upstream::Udp { PortProtocol::Udp } else { PortProtocol::Tcp }
+    }
+
+    /// True if it never becomes an Envoy cluster: the endpoints go into the one cluster of each UDP listener (see
+    /// `envoy::listener::datagrams`).
+    pub(crate) fn is_part_of_listener(&self) -> bool {
+        self.upstream == Upstream::Udp
+    }
+
     /// The `:authority` of requests that Envoy itself makes; the name of the cluster, which Envoy would take, is none.
     pub(crate) fn authority(&self) -> String {
         match &self.backend {
@@ -112,6 +152,7 @@ impl fmt::Display for ClusterId {
         f.write_str(match self.upstream {
             Upstream::Http1 => "",
             Upstream::Http2 => "~h2",
+            Upstream::Udp => "~udp",
         })?;
         f.write_str(match self.security {
             Security::Cleartext | Security::OfHosts => "",

@@ -22,6 +22,12 @@ use envoy_types::pb::google::protobuf::{BoolValue, Duration as PbDuration, UInt3
 use envoy_types::util::pack_any;
 use prost::{Message, Name};
 
+use crate::infrastructure::{Port, PortProtocol};
+
+/// The cluster of shares that have no valid backend. It is never defined, so Envoy answers 500 for requests, and closes
+/// connections.
+pub(crate) const INVALID_CLUSTER: &str = "postern/invalid-backend";
+
 /// Packs a message into an `Any`.
 pub(crate) fn any<M: Message + Name>(message: M) -> Any {
     pack_any(message)
@@ -55,11 +61,21 @@ pub(crate) fn ads() -> ConfigSource {
     }
 }
 
+/// A TCP socket. Endpoints are written like this whatever is sent to them.
 pub(crate) fn socket(host: &str, port: u16) -> Address {
+    socket_of(host, Port::tcp(port))
+}
+
+pub(crate) fn socket_of(host: &str, port: Port) -> Address {
+    let protocol = match port.protocol {
+        PortProtocol::Tcp => socket_address::Protocol::Tcp,
+        PortProtocol::Udp => socket_address::Protocol::Udp,
+    };
     Address {
         address: Some(address::Address::SocketAddress(SocketAddress {
+            protocol: protocol.into(),
             address: host.to_owned(),
-            port_specifier: Some(socket_address::PortSpecifier::PortValue(port.into())),
+            port_specifier: Some(socket_address::PortSpecifier::PortValue(port.port.into())),
             ..SocketAddress::default()
         })),
     }

@@ -64,11 +64,11 @@ pub const FEATURES: [Feature; 54] = [
     yes("HTTPRouteSchemeRedirect"),
     yes("ListenerSet"),
     yes("ReferenceGrant"),
-    no("TCPRoute"),
-    no("TLSRoute"),
-    no("TLSRouteModeMixed"),
-    no("TLSRouteModeTerminate"),
-    no("UDPRoute"),
+    yes("TCPRoute"),
+    yes("TLSRoute"),
+    yes("TLSRouteModeMixed"),
+    yes("TLSRouteModeTerminate"),
+    yes("UDPRoute"),
 ];
 
 /// The names of the supported features, ordered.

@@ -76,6 +76,11 @@ impl Port {
     pub const fn tcp(port: u16) -> Self {
         Self { port, protocol: PortProtocol::Tcp }
     }
+
+    /// A UDP port.
+    pub const fn udp(port: u16) -> Self {
+        Self { port, protocol: PortProtocol::Udp }
+    }
 }
 
 /// Transport protocol of a [`Port`].

@@ -23,6 +23,8 @@ pub enum ResourceType {
     ScopedRouteConfiguration,
     /// SDS, `envoy.extensions.transport_sockets.tls.v3.Secret`.
     Secret,
+    /// ECDS, `envoy.config.core.v3.TypedExtensionConfig`: where connections go.
+    ExtensionConfig,
 }
 
 /// A short digest, in hexadecimal, for names that must not move and need not be read.
@@ -35,13 +37,14 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 
 impl ResourceType {
     /// Every type, in the order in which the translator lists resources.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Cluster,
         Self::ClusterLoadAssignment,
         Self::Listener,
         Self::RouteConfiguration,
         Self::ScopedRouteConfiguration,
         Self::Secret,
+        Self::ExtensionConfig,
     ];
 
     /// The full name of the protobuf message.
@@ -53,6 +56,7 @@ impl ResourceType {
             Self::RouteConfiguration => "envoy.config.route.v3.RouteConfiguration",
             Self::ScopedRouteConfiguration => "envoy.config.route.v3.ScopedRouteConfiguration",
             Self::Secret => "envoy.extensions.transport_sockets.tls.v3.Secret",
+            Self::ExtensionConfig => "envoy.config.core.v3.TypedExtensionConfig",
         }
     }
 

@@ -1,6 +1,7 @@
 //! Routes: where they attach, what Envoy does with their requests or connections, and what their statuses say.
 //!
-//! What is common to all kinds stands here; `http` and `grpc` turn rules into Envoy routes.
+//! What is common to all kinds stands here; `http` and `grpc` turn rules into Envoy routes, `stream` says where connections
+//! and datagrams go.
 
 pub(crate) mod action;
 pub(crate) mod attach;
@@ -15,6 +16,7 @@ mod re2;
 mod redirect;
 pub(crate) mod retry;
 mod rule;
+pub(crate) mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,18 +24,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_api::gateway_api::{
-    Condition, GatewayDefaultScope, GrpcRoute, HttpRoute, ParentReference, RouteParentStatus, RouteStatus,
-    condition_type, reason,
+    Condition, GatewayDefaultScope, GrpcRoute, HttpRoute, L4RouteRule, L4RouteSpec, ParentReference,
+    RouteParentStatus, RouteStatus, TcpRoute, TlsRoute, UdpRoute, condition_type, reason,
 };
 
 use self::attach::Attachment;
 use self::http::HttpRules;
 use self::order::RouteOrder;
+use self::stream::{StreamRules, StreamShare};
 use crate::Options;
 use crate::backend::ClusterId;
 use crate::dependency::{Parent, ParentName, Reader};
 use crate::envoy::scope::ScopeId;
-use crate::gateway::ListenerId;
+use crate::gateway::{ListenerId, Protocol};
 use crate::hostname::Hostname;
 use crate::infrastructure::Port;
 use crate::object::{Kind, NamespacedName, ObjectKey};
@@ -53,13 +56,6 @@ pub(crate) struct HostShare {
     pub(crate) scope: ScopeId,
     pub(crate) hostname: Hostname,
     pub(crate) routes: Vec<HostRoute>,
-}
-
-/// What a route of connections adds to one listener.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct StreamShare {
-    pub(crate) port: Port,
-    pub(crate) listener: ListenerId,
 }
 
 /// What a route adds to one Gateway. Everything is sorted.
@@ -88,7 +84,7 @@ pub(crate) struct RouteOutput {
 #[derive(Default)]
 struct Collected {
     hosts: BTreeMap<(ScopeId, Hostname), BTreeMap<RouteOrder, Bytes>>,
-    streams: Vec<Arc<StreamShare>>,
+    streams: BTreeMap<(Port, ListenerId), Arc<StreamShare>>,
     clusters: BTreeSet<ClusterId>,
     listeners: BTreeSet<ListenerId>,
 }
@@ -101,7 +97,7 @@ impl Collected {
         });
         GatewayShare {
             hosts: hosts.collect(),
-            streams: self.streams,
+            streams: self.streams.into_values().collect(),
             clusters: self.clusters.into_iter().collect(),
             listeners: self.listeners.into_iter().collect(),
         }
@@ -152,9 +148,27 @@ pub(crate) fn translate(reader: &Reader<'_>, key: &ObjectKey, options: &Options)
                 default_gateways: route.spec.use_default_gateways.as_ref(),
                 hostnames: Some(&route.spec.hostnames),
             };
-            Some(translate_as(reader, key, &outline, options, |problems| {
+            Some(translate_as(reader, key, &outline, options, |_, problems| {
                 HttpRules::of_grpc_route(reader, key, route, problems)
             }))
+        }
+        Kind::TlsRoute => {
+            let route = reader.get::<TlsRoute>(&key.namespace, &key.name)?;
+            let outline = Outline {
+                metadata: &route.metadata,
+                parents: &route.spec.parent_refs,
+                default_gateways: route.spec.use_default_gateways.as_ref(),
+                hostnames: Some(&route.spec.hostnames),
+            };
+            Some(translate_stream(reader, key, &outline, options, &route.spec.rules))
+        }
+        Kind::TcpRoute => {
+            let route = reader.get::<TcpRoute>(&key.namespace, &key.name)?;
+            Some(translate_l4(reader, key, &route.metadata, &route.spec, options))
+        }
+        Kind::UdpRoute => {
+            let route = reader.get::<UdpRoute>(&key.namespace, &key.name)?;
+            Some(translate_l4(reader, key, &route.metadata, &route.spec, options))
         }
         _ => {
             let route = reader.get::<HttpRoute>(&key.namespace, &key.name)?;
@@ -164,20 +178,50 @@ pub(crate) fn translate(reader: &Reader<'_>, key: &ObjectKey, options: &Options)
                 default_gateways: route.spec.use_default_gateways.as_ref(),
                 hostnames: Some(&route.spec.hostnames),
             };
-            Some(translate_as(reader, key, &outline, options, |problems| {
+            Some(translate_as(reader, key, &outline, options, |_, problems| {
                 HttpRules::of_http_route(reader, key, route, problems)
             }))
         }
     }
 }
 
-/// Translates a route whose rules are read, if anybody wants them, by `parse`.
+/// Translates a TCPRoute or a UDPRoute.
+fn translate_l4(
+    reader: &Reader<'_>,
+    key: &ObjectKey,
+    metadata: &ObjectMeta,
+    spec: &L4RouteSpec,
+    options: &Options,
+) -> RouteOutput {
+    let outline = Outline {
+        metadata,
+        parents: &spec.parent_refs,
+        default_gateways: spec.use_default_gateways.as_ref(),
+        hostnames: None,
+    };
+    translate_stream(reader, key, &outline, options, &spec.rules)
+}
+
+fn translate_stream(
+    reader: &Reader<'_>,
+    key: &ObjectKey,
+    outline: &Outline<'_>,
+    options: &Options,
+    rules: &[L4RouteRule],
+) -> RouteOutput {
+    translate_as(reader, key, outline, options, |protocols, problems| {
+        StreamRules::parse(reader, key, outline.metadata, rules, protocols, problems)
+    })
+}
+
+/// Translates a route whose rules are read, if anybody wants them, by `parse`, which is told the protocols of the listeners
+/// that take the route.
 fn translate_as<R: Rules>(
     reader: &Reader<'_>,
     key: &ObjectKey,
     outline: &Outline<'_>,
     options: &Options,
-    parse: impl FnOnce(&mut Problems) -> R,
+    parse: impl FnOnce(&BTreeSet<Protocol>, &mut Problems) -> R,
 ) -> RouteOutput {
     let parents: Vec<_> = outline
         .parents
@@ -200,17 +244,23 @@ fn translate_as<R: Rules>(
         return out;
     }
     let hostnames = hostnames(key, outline.hostnames.unwrap_or_default(), &mut out.problems);
-    let rules = parse(&mut out.problems);
+    let attached: Vec<_> = parents
+        .iter()
+        .map(|(_, reference, parent)| attach::attach(reader, key, &hostnames, reference, parent))
+        .collect();
+    let attachments = attached.iter().filter_map(|attached| attached.as_ref().ok()).flatten();
+    let protocols = attachments.map(|attachment| attachment.listener.protocol).collect();
+    let rules = parse(&protocols, &mut out.problems);
     let verdicts = rules.verdicts();
     let generation = outline.metadata.generation;
-    for (index, reference, parent) in parents {
-        let accepted = match attach::attach(reader, key, &hostnames, reference, &parent) {
+    for ((index, reference, parent), attached) in parents.iter().zip(attached) {
+        let accepted = match attached {
             Ok(attachments) => {
                 let share = collected.entry(parent.gateway().clone()).or_default();
                 for attachment in &attachments {
                     share.listeners.insert(attachment.listener.id.clone());
                     if attachment.listener.serving {
-                        rules.serve(reader, &parent, attachment, share);
+                        rules.serve(reader, parent, attachment, share);
                     }
                 }
                 accepted(&verdicts, generation)
@@ -225,7 +275,7 @@ fn translate_as<R: Rules>(
         conditions.insert(1, resolved(&verdicts, generation));
         conditions.shrink_to_fit();
         out.status.parents.push(RouteParentStatus {
-            parent_ref: reference.clone(),
+            parent_ref: (*reference).clone(),
             controller_name: options.controller_name.clone(),
             conditions,
         });

@@ -104,6 +104,8 @@ pub struct Translator {
     problems: BTreeMap<Unit, Problems>,
     observations: BTreeMap<NamespacedName, Observation>,
     refusals: BTreeMap<NamespacedName, Refusals>,
+    /// Routes of connections and datagrams that get nothing of a port, because others take precedence.
+    contests: BTreeMap<(NamespacedName, Port), Problems>,
     infrastructure: BTreeMap<NamespacedName, Arc<Infrastructure>>,
     references: References,
     changed: Changed,
@@ -144,6 +146,7 @@ impl Translator {
             problems: BTreeMap::new(),
             observations: BTreeMap::new(),
             refusals: BTreeMap::new(),
+            contests: BTreeMap::new(),
             infrastructure: BTreeMap::new(),
             references: References::default(),
             changed: Changed::default(),
@@ -174,7 +177,9 @@ impl Translator {
                 self.dirty.insert(Unit::Gateway(name))
             }
             Kind::ListenerSet => self.dirty.insert(Unit::ListenerSet(name)),
-            Kind::HttpRoute | Kind::GrpcRoute => self.dirty.insert(Unit::Route(key)),
+            Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
+                self.dirty.insert(Unit::Route(key))
+            }
             Kind::TrafficPolicy => self.dirty.insert(Unit::Policy(name)),
             Kind::BackendTlsPolicy => self.dirty.insert(Unit::TlsPolicy(name)),
             // These are only ever read by others.
@@ -266,8 +271,8 @@ impl Translator {
     /// Everything that is wrong, ordered by object and field.
     pub fn problems(&self) -> Vec<&Problem> {
         let refusals = self.refusals.values().map(|refusals| &refusals.problems);
-        let mut problems: Vec<&Problem> =
-            self.problems.values().chain(refusals).flat_map(Problems::iter).collect();
+        let found = self.problems.values().chain(self.contests.values()).chain(refusals);
+        let mut problems: Vec<&Problem> = found.flat_map(Problems::iter).collect();
         problems.sort_by(|a, b| (&a.object, &a.field, &a.message).cmp(&(&b.object, &b.field, &b.message)));
         problems.dedup();
         problems
@@ -610,6 +615,7 @@ impl Translator {
             return;
         }
         self.observations.remove(name);
+        self.contests.retain(|(gateway, _), _| gateway != name);
         self.changed.gateways.insert(name.clone());
         self.changed.removed.insert(name.clone());
         self.changed.resources.remove(name);
@@ -735,10 +741,26 @@ impl Translator {
     }
 
     fn build_listener(&mut self, gateway: &NamespacedName, port: Port) {
-        let Some(state) = self.gateways.get(gateway) else { return };
-        match state.listener(port) {
-            Some(resource) => self.set_resource(gateway, resource),
-            None => self.remove_resource(gateway, (ResourceType::Listener, envoy::listener::name(port))),
+        let at = (gateway.clone(), port);
+        let Some(state) = self.gateways.get_mut(gateway) else {
+            self.contests.remove(&at);
+            return;
+        };
+        let clusters = &self.clusters;
+        let endpoints = |id: &ClusterId| clusters.get(id).map(ClusterState::endpoints).unwrap_or_default();
+        let resources = state.listener(port, &endpoints);
+        let gone = state.take_built(port, &resources);
+        let contest = state.precedence(port).problems(&gateway.to_string());
+        if contest.is_empty() {
+            self.contests.remove(&at);
+        } else {
+            self.contests.insert(at, contest);
+        }
+        for resource in resources {
+            self.set_resource(gateway, resource);
+        }
+        for name in gone {
+            self.remove_resource(gateway, name);
         }
         self.changed.gateways.insert(gateway.clone());
         self.touch_sets_of(gateway);

@@ -4,14 +4,13 @@
 use std::collections::BTreeSet;
 
 use postern_api::gateway_api::{
-    Condition, ParentReference, PolicyAncestorStatus, PolicyStatus, RouteParentStatus, RouteStatus, TcpRoute,
-    TlsRoute, UdpRoute, condition_type, reason,
+    Condition, ParentReference, PolicyAncestorStatus, PolicyStatus, condition_type, reason,
 };
 use postern_api::kgateway::{HttpListenerPolicy, PolicyTargetRef};
 
 use crate::Options;
 use crate::dependency::Reader;
-use crate::object::{Kind, NamespacedName, ObjectKey, Stored};
+use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::policy::status::MAX_ANCESTORS;
 use crate::problem::Problems;
 use crate::status::{Conditions, Status, condition};
@@ -33,10 +32,6 @@ pub(crate) fn translate(
     }
     problems.error(key, "kind", &message, "remove the object, or use another version");
     let status = match key.kind {
-        Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
-            let conditions = vec![refuse(condition_type::ACCEPTED, reason::UNSUPPORTED_VALUE)];
-            route(reader, key, &conditions, options)
-        }
         Kind::HttpListenerPolicy => policy(reader, key, &unsupported(), options),
         Kind::AiBackend | Kind::GatewayExtension => {
             Some(Status::Conditions(Conditions { conditions: unsupported() }))
@@ -50,9 +45,6 @@ pub(crate) fn translate(
 /// True if the object names Gateways, and others take care of all of them.
 fn concerns_others_only(reader: &Reader<'_>, key: &ObjectKey) -> bool {
     match key.kind {
-        Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
-            reader.all_are_foreign(&parents(reader, key), &key.namespace)
-        }
         Kind::HttpListenerPolicy => {
             let targets = targets(reader, key);
             let is_foreign = |(name, _): &(String, Option<String>)| {
@@ -61,40 +53,6 @@ fn concerns_others_only(reader: &Reader<'_>, key: &ObjectKey) -> bool {
             !targets.is_empty() && targets.iter().all(is_foreign)
         }
         _ => false,
-    }
-}
-
-fn route(
-    reader: &Reader<'_>,
-    key: &ObjectKey,
-    conditions: &[Condition],
-    options: &Options,
-) -> Option<Status> {
-    let ours =
-        parents(reader, key).into_iter().filter(|parent| reader.parent(parent, &key.namespace).is_some());
-    let parents: Vec<RouteParentStatus> = ours
-        .map(|parent_ref| RouteParentStatus {
-            parent_ref,
-            controller_name: options.controller_name.clone(),
-            conditions: conditions.to_vec(),
-        })
-        .collect();
-    (!parents.is_empty()).then_some(Status::Route(RouteStatus { parents }))
-}
-
-/// The parents of a route of any of these kinds.
-fn parents(reader: &Reader<'_>, key: &ObjectKey) -> Vec<ParentReference> {
-    fn of<T: Stored>(
-        reader: &Reader<'_>,
-        key: &ObjectKey,
-        parents: impl Fn(&T) -> &[ParentReference],
-    ) -> Vec<ParentReference> {
-        reader.get::<T>(&key.namespace, &key.name).map(|route| parents(route).to_vec()).unwrap_or_default()
-    }
-    match key.kind {
-        Kind::TlsRoute => of::<TlsRoute>(reader, key, |route| &route.spec.parent_refs),
-        Kind::TcpRoute => of::<TcpRoute>(reader, key, |route| &route.spec.parent_refs),
-        _ => of::<UdpRoute>(reader, key, |route| &route.spec.parent_refs),
     }
 }
 

@@ -11,8 +11,9 @@ use super::document::Config;
 use super::dump::{Dump, Held, Stage, label};
 
 /// The types that are compared: those whose resources Envoy tells.
-pub const TYPES: [ResourceType; 6] = [
+pub const TYPES: [ResourceType; 7] = [
     ResourceType::Listener,
+    ResourceType::ExtensionConfig,
     ResourceType::ScopedRouteConfiguration,
     ResourceType::RouteConfiguration,
     ResourceType::Cluster,

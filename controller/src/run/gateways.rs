@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use postern_translator::hostname::Hostname;
+use postern_translator::infrastructure::PortProtocol;
 use postern_translator::{NamespacedName, ServingListener};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -17,7 +18,7 @@ use super::report::Report;
 use crate::bootstrap::{Address, Bootstrap};
 use crate::engine::Engine;
 use crate::envoy::{Instance, Supervisor, SupervisorEvent};
-use crate::publish::Blocked;
+use crate::publish::{Blocked, Socket};
 use crate::spawner::Spawner;
 
 /// The longest path of a Unix socket, in bytes, on the systems that Envoy runs on.
@@ -223,12 +224,14 @@ impl State {
     fn served(&self, gateway: &NamespacedName, engine: &Engine) -> BTreeSet<Served> {
         let envoy_listeners = engine.publisher().listeners(gateway);
         let accepted = envoy_listeners.iter().filter(|(name, _)| self.accepted.contains(**name));
-        let addresses: Vec<&SocketAddr> = accepted.flat_map(|(_, addresses)| addresses.iter()).collect();
+        let sockets: Vec<&Socket> = accepted.flat_map(|(_, sockets)| sockets.iter()).collect();
         let mut out = BTreeSet::new();
         for ServingListener { name, scheme, port, hostname } in engine.serving(gateway) {
-            out.extend(addresses.iter().filter(|address| address.port() == port).map(|address| Served {
+            let protocol = if scheme == "udp" { PortProtocol::Udp } else { PortProtocol::Tcp };
+            let own = |it: &&&Socket| it.address.port() == port && it.protocol == protocol;
+            out.extend(sockets.iter().filter(own).map(|socket| Served {
                 listener: name.clone(),
-                url: format!("{scheme}://{address}"),
+                url: format!("{scheme}://{}", socket.address),
                 hostname: (hostname != Hostname::Any).then(|| hostname.domain()),
             }));
         }

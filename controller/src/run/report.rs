@@ -132,7 +132,7 @@ fn human(out: &mut impl Write, paint: Paint, event: &RunEvent) -> io::Result<()>
             };
             let what = format!(
                 "Gateway {gateway}, listener {}: cannot listen on {}: {by}",
-                blocked.listener, blocked.address
+                blocked.listener, blocked.socket.address
             );
             trouble(
                 out,

@@ -75,6 +75,8 @@ impl Envoy {
             .arg("--log-path")
             .arg(&log)
             .args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "info"])
+            // What is drained ends soon, so that a test sees what a change costs.
+            .args(["--drain-time-s", "1"])
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("share Envoy's output file"))
             .stderr(output)

@@ -27,6 +27,7 @@ mod load;
 mod ports;
 mod postern;
 mod proxy;
+mod stream;
 mod tls;
 mod wait;
 mod world;
@@ -46,10 +47,11 @@ pub use load::{Load, LoadReport, Stream};
 pub use ports::Port;
 pub use postern::{Finished, Postern, postern_binary, repository};
 pub use proxy::CountingProxy;
+pub use stream::{Datagrams, Echoed, TcpEcho, UdpEcho, Wire};
 pub use tls::{Authority, Certificate, ClientTls};
 pub use wait::{PATIENCE, until, until_within};
 pub use world::{Want, World, expect, read_object};
 pub use yaml::{
-    Vars, authorities, backend_tls_policy, gateway, http_route, service, static_backend, tls_secret,
-    traffic_policy,
+    Vars, authorities, backend_tls_policy, gateway, http_route, route, service, static_backend, tls_secret,
+    traffic_policy, udp_service,
 };

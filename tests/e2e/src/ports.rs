@@ -1,7 +1,7 @@
-//! Free TCP ports that no other test takes, neither in this process nor in another one.
+//! Free ports, TCP and UDP, that no other test takes, neither in this process nor in another one.
 
 use std::fs::{File, OpenOptions};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -41,9 +41,9 @@ impl Port {
             if lock.try_lock().is_err() {
                 continue;
             }
-            let free = [Ipv4Addr::UNSPECIFIED, Ipv4Addr::LOCALHOST]
-                .iter()
-                .all(|address| TcpListener::bind((*address, number)).is_ok());
+            let free = [Ipv4Addr::UNSPECIFIED, Ipv4Addr::LOCALHOST].iter().all(|address| {
+                TcpListener::bind((*address, number)).is_ok() && UdpSocket::bind((*address, number)).is_ok()
+            });
             if free {
                 return Self { number, _lock: lock };
             }

@@ -159,7 +159,13 @@ impl ClientTls {
         ServerName::try_from(self.sni.clone().unwrap_or_else(|| "no-sni.invalid".to_owned())).unwrap()
     }
 
-    fn config(&self, alpn: &[u8]) -> ClientConfig {
+    pub(crate) fn config(&self, alpn: &[u8]) -> ClientConfig {
+        let mut config = self.config_without_alpn();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        config
+    }
+
+    pub(crate) fn config_without_alpn(&self) -> ClientConfig {
         let versions = match self.version {
             Some("1.2") => &[&rustls::version::TLS12][..],
             Some("1.3") => &[&rustls::version::TLS13],
@@ -177,7 +183,6 @@ impl ClientTls {
             Some(own) => builder.with_client_auth_cert(own.chain(), own.key()).unwrap(),
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![alpn.to_vec()];
         config.enable_sni = self.sni.is_some();
         // Every handshake in full: tests look at the certificate that is served now.
         config.resumption = rustls::client::Resumption::disabled();

@@ -87,6 +87,21 @@ spec:
     )
 }
 
+/// A route `default/name` of any other kind, of the Gateway `default/gw` as a whole; `spec` is the rest of its `spec`, not
+/// indented, and may name other parents.
+pub fn route(kind: &str, name: &str, spec: &str) -> String {
+    let parents = if spec.contains("parentRefs") { "" } else { "  parentRefs: [{name: gw}]\n" };
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: {kind}
+metadata: {{name: {name}, namespace: default, generation: 1}}
+spec:
+{parents}{}---
+",
+        indent(spec)
+    )
+}
+
 /// A TrafficPolicy `default/name`; `spec` is its whole `spec`, not indented.
 pub fn traffic_policy(name: &str, spec: &str) -> String {
     format!(
@@ -160,12 +175,27 @@ spec:
 /// A Service with the port 8080 and one EndpointSlice for each endpoint, as local backends all have
 /// different ports. `extra` joins the Service's port (`appProtocol: kubernetes.io/h2c`).
 pub fn service(namespace: &str, name: &str, extra: &str, endpoints: &[SocketAddr]) -> String {
+    ported(namespace, name, (8080, "TCP"), extra, endpoints)
+}
+
+/// A Service with the UDP port 5353 and one EndpointSlice for each endpoint.
+pub fn udp_service(namespace: &str, name: &str, endpoints: &[SocketAddr]) -> String {
+    ported(namespace, name, (5353, "UDP"), "", endpoints)
+}
+
+fn ported(
+    namespace: &str,
+    name: &str,
+    (port, protocol): (u16, &str),
+    extra: &str,
+    endpoints: &[SocketAddr],
+) -> String {
     let extra = if extra.is_empty() { String::new() } else { format!(", {extra}") };
     let mut yaml = format!(
         "apiVersion: v1
 kind: Service
 metadata: {{name: {name}, namespace: {namespace}}}
-spec: {{ports: [{{name: http, port: 8080, targetPort: 3000, protocol: TCP{extra}}}]}}
+spec: {{ports: [{{name: main, port: {port}, targetPort: 3000, protocol: {protocol}{extra}}}]}}
 ---
 "
     );
@@ -179,7 +209,7 @@ metadata:
   namespace: {namespace}
   labels: {{kubernetes.io/service-name: {name}}}
 addressType: IPv4
-ports: [{{name: http, port: {}, protocol: TCP}}]
+ports: [{{name: main, port: {}, protocol: {protocol}}}]
 endpoints: [{{addresses: [{}], conditions: {{ready: true, serving: true, terminating: false}}}}]
 ---
 ",

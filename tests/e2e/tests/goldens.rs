@@ -25,7 +25,7 @@ fn with_free_ports(path: &Path, vars: &mut Vars) -> String {
             let ported: &[&str] = match document["kind"].as_str() {
                 Some("Gateway") => &["/spec/listeners", "/spec/tls/frontend/perPort"],
                 Some("ListenerSet") => &["/spec/listeners"],
-                Some("HTTPRoute" | "GRPCRoute") => &["/spec/parentRefs"],
+                Some(kind) if kind.ends_with("Route") => &["/spec/parentRefs"],
                 _ => &[],
             };
             for list in ported {

@@ -42,5 +42,11 @@ mod resilience;
 mod rewrites;
 #[path = "traffic/sessions.rs"]
 mod sessions;
+#[path = "traffic/tcp.rs"]
+mod tcp;
 #[path = "traffic/telemetry.rs"]
 mod telemetry;
+#[path = "traffic/tls_routes.rs"]
+mod tls_routes;
+#[path = "traffic/udp.rs"]
+mod udp;

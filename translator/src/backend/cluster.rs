@@ -29,7 +29,7 @@ pub(crate) fn translate(reader: &Reader<'_>, id: &ClusterId, options: &Options) 
         BackendObject::Service(_, number) => {
             let object = reader.get::<Service>(&key.namespace, &key.name)?;
             let ports = object.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-            let port = ports.iter().find(|port| service::serves(port, *number));
+            let port = ports.iter().find(|port| service::serves(port, *number, id.transport()));
             let (protection, bundle) = protection(reader, id, port.and_then(|port| port.name.as_deref()));
             let resource = cluster::service_cluster(id, &protection, budget, &options.system_ca_file);
             Some(ClusterOutput { resource, bundle })

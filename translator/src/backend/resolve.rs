@@ -5,12 +5,15 @@ use postern_api::gateway_api::{BackendRef, reason};
 use postern_api::kgateway::Backend;
 
 use super::service::{self};
-use super::{BackendObject, ClusterId, Security, Upstream, static_backend, tls_policy};
+use super::static_backend::{self, StaticBackend};
+use super::{BackendObject, ClusterId, Security, Traffic, Upstream, tls_policy};
 use crate::dependency::Reader;
 use crate::grants::{self, Reference};
+use crate::infrastructure::PortProtocol;
 use crate::object::{Kind, NamespacedName, ObjectKey};
 
-/// Why a backendRef has no cluster. Its share of the requests is answered with 500.
+/// Why a backendRef has no cluster. Its share of the requests is answered with 500, that of connections is closed, that of
+/// datagrams is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Unresolved {
     /// The reason of condition `ResolvedRefs`.
@@ -30,17 +33,13 @@ fn unresolved(
     Unresolved { reason, field, message: message.into(), remedy: remedy.into() }
 }
 
-/// Resolves the backendRef of `route`.
+/// Resolves the backendRef of a `route` of requests.
 pub(crate) fn backend<F>(
     reader: &Reader<'_>,
     route: &ObjectKey,
     reference: &BackendRef<F>,
 ) -> Result<ClusterId, Unresolved> {
-    let traffic = match route.kind {
-        Kind::GrpcRoute => Traffic::Grpc,
-        Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => Traffic::Connections,
-        _ => Traffic::Requests,
-    };
+    let traffic = if route.kind == Kind::GrpcRoute { Traffic::Grpc } else { Traffic::Requests };
     carrying(reader, route, reference, traffic)
 }
 
@@ -53,18 +52,8 @@ pub(crate) fn grpc_backend<F>(
     carrying(reader, object, reference, Traffic::Grpc)
 }
 
-/// What the backend gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Traffic {
-    /// Requests, as the backend wants them.
-    Requests,
-    /// Requests of gRPC, which needs HTTP/2 whatever the backend says or does not say.
-    Grpc,
-    /// Connections as they are, whatever is spoken in them.
-    Connections,
-}
-
-fn carrying<F>(
+/// Resolves a reference of `route` to a backend that gets `traffic`.
+pub(crate) fn carrying<F>(
     reader: &Reader<'_>,
     route: &ObjectKey,
     reference: &BackendRef<F>,
@@ -120,15 +109,27 @@ fn backend_object(
     };
     match static_backend::parse(object) {
         Ok(parsed) => {
+            if let Some(why) = unfit(&parsed, traffic) {
+                return Err(unresolved(
+                    reason::UNSUPPORTED_VALUE,
+                    ".name",
+                    format!("Backend {name} {why}"),
+                    "refer to a Backend without that, or to a Service",
+                ));
+            }
             let backend = BackendObject::Static(name);
-            let security = if tls_policy::asks_for_tls(reader, &backend.key(), None) {
+            let security = if asks_for_tls(reader, &backend, None, traffic) {
                 Security::Tls
             } else if parsed.hosts.iter().any(|host| host.sni.is_some()) {
                 Security::OfHosts
             } else {
                 Security::Cleartext
             };
-            let upstream = if traffic == Traffic::Grpc { Upstream::Http2 } else { parsed.upstream };
+            let upstream = match traffic {
+                Traffic::Grpc => Upstream::Http2,
+                Traffic::Datagrams => Upstream::Udp,
+                Traffic::Requests | Traffic::Connections | Traffic::Ciphertext => parsed.upstream,
+            };
             Ok(ClusterId { backend, upstream, security })
         }
         Err(fault) => Err(unresolved(
@@ -137,6 +138,32 @@ fn backend_object(
             format!("Backend {name} is not valid: {}", fault.message),
             format!("mend {} of the Backend", fault.field),
         )),
+    }
+}
+
+/// Whether a BackendTLSPolicy asks for TLS towards a backend. Where the client has opened it already, there is nothing to do;
+/// datagrams know none.
+fn asks_for_tls(
+    reader: &Reader<'_>,
+    backend: &BackendObject,
+    section: Option<&str>,
+    traffic: Traffic,
+) -> bool {
+    !matches!(traffic, Traffic::Ciphertext | Traffic::Datagrams)
+        && tls_policy::asks_for_tls(reader, &backend.key(), section)
+}
+
+/// Why a static backend cannot take this traffic.
+fn unfit(backend: &StaticBackend, traffic: Traffic) -> Option<&'static str> {
+    let tls = backend.hosts.iter().any(|host| host.sni.is_some());
+    let names = backend.hosts.iter().any(|host| !host.is_address());
+    match traffic {
+        Traffic::Ciphertext if tls => Some("has hosts with tls, but the listener passes TLS through"),
+        Traffic::Datagrams if tls => Some("has hosts with tls, which datagrams have no use for"),
+        Traffic::Datagrams if names => {
+            Some("has hosts with DNS names, but datagrams go to IP addresses only")
+        }
+        _ => None,
     }
 }
 
@@ -174,17 +201,30 @@ fn service(
         ));
     }
     let ports = spec.and_then(|s| s.ports.as_deref()).unwrap_or_default();
-    let Some(found) = ports.iter().find(|p| service::serves(p, port)) else {
-        let known: Vec<String> = ports.iter().map(|p| p.port.to_string()).collect();
+    let transport = traffic.transport();
+    let Some(found) = ports.iter().find(|p| service::serves(p, port, transport)) else {
+        let known: Vec<String> = ports
+            .iter()
+            .map(|p| match service::protocol(p) {
+                "TCP" => p.port.to_string(),
+                other => format!("{} ({other})", p.port),
+            })
+            .collect();
+        let wanted = match transport {
+            PortProtocol::Tcp => "port",
+            PortProtocol::Udp => "UDP port",
+        };
         return Err(unresolved(
             reason::BACKEND_NOT_FOUND,
             ".port",
-            format!("Service {name} has no port {port}"),
+            format!("Service {name} has no {wanted} {port}"),
             format!("use one of its ports: {}", known.join(", ")),
         ));
     };
     let (upstream, speaks_tls) = match found.app_protocol.as_deref() {
-        _ if traffic == Traffic::Connections => (Upstream::Http1, false),
+        // What the bytes mean is between client and backend.
+        _ if traffic == Traffic::Datagrams => (Upstream::Udp, false),
+        _ if matches!(traffic, Traffic::Connections | Traffic::Ciphertext) => (Upstream::Http1, false),
         Some("kubernetes.io/h2c" | "grpc" | "http2") => (Upstream::Http2, false),
         Some("kubernetes.io/ws") => (Upstream::Http1, false),
         Some("kubernetes.io/wss") => (Upstream::Http1, true),
@@ -200,7 +240,7 @@ fn service(
         other => (Upstream::Http1, other == Some("https")),
     };
     let backend = BackendObject::Service(name, port);
-    let asked = tls_policy::asks_for_tls(reader, &backend.key(), found.name.as_deref());
+    let asked = asks_for_tls(reader, &backend, found.name.as_deref(), traffic);
     let security = if asked || speaks_tls { Security::Tls } else { Security::Cleartext };
     Ok(ClusterId { backend, upstream, security })
 }
@@ -213,6 +253,11 @@ mod tests {
     fn resolve(world: &World, reference: &str) -> Result<ClusterId, Unresolved> {
         let reference: BackendRef = yaml(reference);
         backend(&world.reader(), &ObjectKey::new(Kind::HttpRoute, "a", "r"), &reference)
+    }
+
+    fn resolve_for(world: &World, reference: &str, traffic: Traffic) -> Result<ClusterId, Unresolved> {
+        let reference: BackendRef = yaml(reference);
+        carrying(&world.reader(), &ObjectKey::new(Kind::HttpRoute, "a", "r"), &reference, traffic)
     }
 
     /// KEP-3726 and the appProtocols of the Gateway API.
@@ -242,22 +287,69 @@ mod tests {
         }
     }
 
-    /// A GRPCRoute speaks HTTP/2 to its backends, over TLS too; routes of connections change nothing about them.
+    /// A GRPCRoute speaks HTTP/2 to its backends, over TLS too; connections are carried as they are, whatever is in them.
     #[test]
-    fn the_kind_of_the_route_decides_with() {
-        let ports =
-            "spec: {ports: [{port: 80}, {port: 443, appProtocol: https}, {port: 444, appProtocol: HTTPS}]}";
+    fn what_is_sent_decides_with() {
+        let ports = "spec: {ports: [{port: 80}, {port: 443, appProtocol: https}, {port: 444, appProtocol: HTTPS}, \
+                     {port: 445, appProtocol: kubernetes.io/quic}, {name: dns, port: 53, protocol: UDP}]}";
         let world = World::new(&[(Kind::Service, "a/s", ports)]);
-        for (kind, port, name) in [
-            (Kind::GrpcRoute, 80, "a/s:80~h2"),
-            (Kind::GrpcRoute, 443, "a/s:443~h2~tls"),
-            (Kind::GrpcRoute, 444, "a/s:444~h2"),
-            (Kind::TlsRoute, 443, "a/s:443"),
-            (Kind::TcpRoute, 443, "a/s:443"),
+        for (traffic, port, name) in [
+            (Traffic::Grpc, 80, Some("a/s:80~h2")),
+            (Traffic::Grpc, 443, Some("a/s:443~h2~tls")),
+            (Traffic::Grpc, 444, Some("a/s:444~h2")),
+            (Traffic::Connections, 443, Some("a/s:443")),
+            (Traffic::Connections, 445, Some("a/s:445")),
+            (Traffic::Ciphertext, 443, Some("a/s:443")),
+            (Traffic::Datagrams, 53, Some("a/s:53~udp")),
+            (Traffic::Connections, 53, None),
+            (Traffic::Datagrams, 80, None),
         ] {
-            let reference: BackendRef = yaml(&format!("{{name: s, port: {port}}}"));
-            let id = backend(&world.reader(), &ObjectKey::new(kind, "a", "r"), &reference).unwrap();
-            assert_eq!(id.name(), name, "{kind}");
+            let got = resolve_for(&world, &format!("{{name: s, port: {port}}}"), traffic);
+            let got = got.map(|id| id.name()).map_err(|why| (why.reason, why.field));
+            let expected = name.map(ToOwned::to_owned).ok_or((reason::BACKEND_NOT_FOUND, ".port"));
+            assert_eq!(got, expected, "{traffic:?} to {port}");
+        }
+    }
+
+    /// TLS in TLS was never meant, and datagrams have neither TLS nor somebody to ask for addresses.
+    #[test]
+    fn static_backends_that_do_not_fit() {
+        let backend =
+            |host: &str| format!("spec: {{type: Static, static: {{hosts: [{{{host}, port: 9}}]}}}}");
+        let world = World::new(&[
+            (Kind::Backend, "a/tls", &backend("host: 10.0.0.1, tls: {sni: x.y}")),
+            (Kind::Backend, "a/named", &backend("host: x.y")),
+            (Kind::Backend, "a/plain", &backend("host: 10.0.0.1")),
+        ]);
+        for (traffic, fit) in [
+            (Traffic::Connections, vec!["backend/a/tls", "backend/a/named", "backend/a/plain"]),
+            (Traffic::Ciphertext, vec!["backend/a/named", "backend/a/plain"]),
+            (Traffic::Datagrams, vec!["backend/a/plain~udp"]),
+        ] {
+            let reference = |name| format!("{{name: {name}, kind: Backend, group: gateway.kgateway.dev}}");
+            let got = ["tls", "named", "plain"].map(|name| resolve_for(&world, &reference(name), traffic));
+            let got: Vec<String> = got.into_iter().flatten().map(|id| id.name()).collect();
+            assert_eq!(got, fit, "{traffic:?}");
+        }
+    }
+
+    /// TLS that the client has opened already is not wrapped again.
+    #[test]
+    fn a_policy_is_not_about_ciphertext() {
+        let world = World::new(&[
+            (Kind::Service, "a/s", "spec: {ports: [{port: 443}, {port: 443, protocol: UDP}]}"),
+            (
+                Kind::BackendTlsPolicy,
+                "a/p",
+                "spec: {targetRefs: [{group: '', kind: Service, name: s}], validation: {hostname: ''}}",
+            ),
+        ]);
+        for (traffic, name) in [
+            (Traffic::Connections, "a/s:443~tls"),
+            (Traffic::Ciphertext, "a/s:443"),
+            (Traffic::Datagrams, "a/s:443~udp"),
+        ] {
+            assert_eq!(resolve_for(&world, "{name: s, port: 443}", traffic).unwrap().name(), name);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Endpoints of a Service port, from its EndpointSlices.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::{HealthStatus, Locality};
@@ -13,7 +13,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::ClusterId;
 use crate::dependency::Reader;
-use crate::envoy::{socket, u32_value};
+use crate::envoy::{address, socket, socket_address, u32_value};
+use crate::infrastructure::PortProtocol;
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::problem::Problems;
 use crate::resource::{Resource, ResourceType};
@@ -37,7 +38,10 @@ pub(crate) fn endpoints(
     let mut problems = Problems::default();
     let port_name = reader.get::<Service>(&service.namespace, &service.name).and_then(|service| {
         let ports = service.spec.as_ref()?.ports.as_ref()?;
-        ports.iter().find(|p| serves(p, port)).map(|p| p.name.clone().unwrap_or_default())
+        ports
+            .iter()
+            .find(|p| serves(p, port, cluster.transport()))
+            .map(|p| p.name.clone().unwrap_or_default())
     });
     let mut found: BTreeMap<(String, u16), (State, String)> = BTreeMap::new();
     let mut slices = 0;
@@ -63,9 +67,14 @@ pub(crate) fn endpoints(
     (Resource::new(ResourceType::ClusterLoadAssignment, cluster.name(), &message), problems)
 }
 
-/// True if this is the TCP port with that number; a Service may have a UDP port of the same number.
-pub(crate) fn serves(found: &ServicePort, port: u16) -> bool {
-    found.port == i32::from(port) && found.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")
+/// True if this is the port with that number; a Service may have a TCP and a UDP port of the same number.
+pub(crate) fn serves(found: &ServicePort, port: u16, transport: PortProtocol) -> bool {
+    found.port == i32::from(port) && protocol(found) == transport.as_str()
+}
+
+/// The transport protocol of a port of a Service; TCP if it says nothing.
+pub(crate) fn protocol(port: &ServicePort) -> &str {
+    port.protocol.as_deref().unwrap_or(PortProtocol::Tcp.as_str())
 }
 
 /// Adds the usable endpoints of one slice; returns how many ports had the right name.
@@ -152,6 +161,14 @@ pub(crate) fn endpoint(address: &str, port: u16, health: HealthStatus) -> LbEndp
         })),
         ..LbEndpoint::default()
     }
+}
+
+/// Where an [`endpoint`] is.
+pub(crate) fn endpoint_address(endpoint: &LbEndpoint) -> Option<SocketAddr> {
+    let Some(lb_endpoint::HostIdentifier::Endpoint(inner)) = &endpoint.host_identifier else { return None };
+    let Some(address::Address::SocketAddress(socket)) = &inner.address.as_ref()?.address else { return None };
+    let Some(socket_address::PortSpecifier::PortValue(port)) = socket.port_specifier else { return None };
+    Some(SocketAddr::new(socket.address.parse().ok()?, u16::try_from(port).ok()?))
 }
 
 #[cfg(test)]

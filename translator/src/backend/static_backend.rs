@@ -1,11 +1,15 @@
 //! `Backend` of type Static: hosts outside the cluster, by address or DNS name, with or without TLS.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use envoy_types::pb::envoy::config::core::v3::HealthStatus;
+use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints};
 use postern_api::kgateway::{Backend, BackendType};
 
-use super::Upstream;
+use super::{ClusterId, Upstream, service};
 use crate::problem::Fault;
+use crate::resource::{Resource, ResourceType};
 
 /// A valid static backend.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +25,21 @@ pub(crate) struct StaticHost {
     pub(crate) port: u16,
     /// Server name and expected subject alternative name, where the host speaks TLS.
     pub(crate) sni: Option<String>,
+}
+
+/// The endpoints of a backend whose hosts are addresses, as part of a listener's assignment.
+pub(crate) fn assignment(id: &ClusterId, backend: &StaticBackend) -> Arc<Resource> {
+    let hosts = backend.hosts.iter().filter(|host| host.is_address());
+    let lb_endpoints = hosts.map(|host| service::endpoint(&host.host, host.port, HealthStatus::Healthy));
+    let message = ClusterLoadAssignment {
+        cluster_name: id.name(),
+        endpoints: vec![LocalityLbEndpoints {
+            lb_endpoints: lb_endpoints.collect(),
+            ..LocalityLbEndpoints::default()
+        }],
+        ..ClusterLoadAssignment::default()
+    };
+    Resource::new(ResourceType::ClusterLoadAssignment, id.name(), &message)
 }
 
 impl StaticHost {

@@ -140,7 +140,28 @@ pub(crate) fn static_cluster(
     Resource::new(ResourceType::Cluster, id.name(), &message)
 }
 
-fn base(id: &ClusterId, budget: Option<RetryBudget>) -> Cluster {
+/// A cluster whose endpoints get the shares that their weights say. They travel by EDS.
+pub(crate) fn weighted_by_endpoint(name: &str) -> Cluster {
+    Cluster {
+        name: name.to_owned(),
+        connect_timeout: duration(CONNECT_TIMEOUT),
+        cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(cluster::DiscoveryType::Eds.into())),
+        eds_cluster_config: Some(cluster::EdsClusterConfig {
+            eds_config: Some(ads()),
+            ..cluster::EdsClusterConfig::default()
+        }),
+        lb_policy: cluster::LbPolicy::RoundRobin.into(),
+        circuit_breakers: Some(circuit_breakers(None)),
+        common_lb_config: Some(cluster::CommonLbConfig {
+            healthy_panic_threshold: Some(Percent { value: 0.0 }),
+            ..cluster::CommonLbConfig::default()
+        }),
+        ignore_health_on_host_removal: true,
+        ..Cluster::default()
+    }
+}
+
+fn circuit_breakers(budget: Option<RetryBudget>) -> CircuitBreakers {
     let thresholds = |priority: RoutingPriority| Thresholds {
         priority: priority.into(),
         max_connections: u32_value(UNLIMITED),
@@ -154,15 +175,19 @@ fn base(id: &ClusterId, budget: Option<RetryBudget>) -> Cluster {
         }),
         ..Thresholds::default()
     };
+    CircuitBreakers {
+        thresholds: vec![thresholds(RoutingPriority::Default), thresholds(RoutingPriority::High)],
+        ..CircuitBreakers::default()
+    }
+}
+
+fn base(id: &ClusterId, budget: Option<RetryBudget>) -> Cluster {
     Cluster {
         name: id.name(),
         connect_timeout: duration(CONNECT_TIMEOUT),
         per_connection_buffer_limit_bytes: u32_value(BUFFER_BYTES),
         lb_policy: cluster::LbPolicy::LeastRequest.into(),
-        circuit_breakers: Some(CircuitBreakers {
-            thresholds: vec![thresholds(RoutingPriority::Default), thresholds(RoutingPriority::High)],
-            ..CircuitBreakers::default()
-        }),
+        circuit_breakers: Some(circuit_breakers(budget)),
         // Endpoints that are shutting down are used only when the translator says so, never in a panic.
         common_lb_config: Some(cluster::CommonLbConfig {
             healthy_panic_threshold: Some(Percent { value: 0.0 }),
@@ -191,7 +216,10 @@ fn base(id: &ClusterId, budget: Option<RetryBudget>) -> Cluster {
 
 fn protocol(upstream: Upstream) -> HttpProtocolOptions {
     let config = match upstream {
-        Upstream::Http1 => ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default()),
+        // Endpoints of datagrams are in no cluster of their own.
+        Upstream::Http1 | Upstream::Udp => {
+            ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default())
+        }
         Upstream::Http2 => ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default()),
     };
     HttpProtocolOptions {

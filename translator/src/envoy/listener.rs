@@ -1,12 +1,17 @@
-//! Envoy listeners: one per port, with one filter chain for cleartext HTTP or one per TLS hostname.
+//! Envoy listeners: one per port.
 //!
-//! Where requests are routed, nothing in a listener depends on routes, policies or certificates' content, so none of them
-//! ever replaces a listener and drains its connections. Routes are found by scope (see [`super::scope`]). Where connections
-//! are routed, Envoy knows no such indirection: their routes are part of the listener.
+//! Nothing in a listener depends on what routes say, on policies or on certificates' content, so none of them ever replaces a
+//! filter chain and drains its connections. Requests find their routes by scope (see [`super::scope`]), connections by a
+//! discovered TCP proxy (see [`stream`]), datagrams by endpoints (see [`datagrams`]). What comes and goes with routes are the
+//! chains of TLS connections, one for each route of each listener, and the server names that choose them.
 
+pub(crate) mod datagrams;
 mod http;
+mod server_name;
+pub(crate) mod stream;
 mod tls;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,13 +22,15 @@ use envoy_types::pb::envoy::config::listener::v3::{
 use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use prost::{Message, Name};
 
+use self::datagrams::Endpoints;
 use self::http::Clients;
-use super::{any, socket, u32_value};
+use super::{any, socket_of, u32_value};
 use crate::gateway::frontend::Mode;
 use crate::gateway::{ListenerPlan, Protocol, ServedListener};
 use crate::hostname::Hostname;
 use crate::infrastructure::{Port, PortProtocol};
 use crate::resource::{Resource, ResourceType};
+use crate::route::stream::precedence::Precedence;
 use crate::telemetry::Tracing;
 
 /// Envoy's guide for edge proxies: one connection may hold this much before it is asked to wait.
@@ -38,21 +45,84 @@ pub(crate) fn name(port: Port) -> String {
     format!("{}/{protocol}", port.port)
 }
 
-/// The Envoy listener of a port; `None` if nothing is served there.
-pub(crate) fn listener(port: Port, plan: &ListenerPlan) -> Option<Arc<Resource>> {
+/// The Envoy listener of a port and what belongs to it alone; empty if nothing is served there.
+pub(crate) fn resources(
+    port: Port,
+    plan: &ListenerPlan,
+    streams: &Precedence<'_>,
+    endpoints: Endpoints<'_>,
+) -> Vec<Arc<Resource>> {
     let mut served: Vec<&ServedListener> =
         plan.serving.iter().filter(|it| it.listener.socket() == port).collect();
     served.sort_by(|a, b| a.listener.hostname.cmp(&b.listener.hostname));
-    let protocol = served.first()?.listener.protocol;
+    let Some(first) = served.first() else { return Vec::new() };
+    let winner = || streams.of_listener(&first.listener.id).map(|(_, share)| share).next();
     let tracing = plan.tracing.as_ref();
-    let message = match protocol {
+    let mut others = Vec::new();
+    let message = match first.listener.protocol {
         Protocol::Http => envoy_listener(port, &plan.addresses, vec![], vec![http_chain(port.port, tracing)]),
-        _ => {
-            let chains = served.iter().map(|it| https_chain(it, tracing)).collect();
-            envoy_listener(port, &plan.addresses, vec![tls_inspector()], chains)
+        Protocol::Https | Protocol::TlsTerminate | Protocol::TlsPassthrough => {
+            let inspector = vec![tls_inspector()];
+            if served.iter().all(|it| it.listener.protocol == Protocol::Https) {
+                let chains = served.iter().map(|it| https_chain(it, tracing)).collect();
+                envoy_listener(port, &plan.addresses, inspector, chains)
+            } else {
+                let tls = tls_port(port, &served, streams, tracing);
+                others = tls.targets;
+                EnvoyListener {
+                    filter_chain_matcher: Some(server_name::matcher(&tls.hosts)),
+                    ..envoy_listener(port, &plan.addresses, inspector, tls.chains)
+                }
+            }
         }
+        Protocol::Tcp => {
+            others.push(stream::tcp_target(port, winner()));
+            envoy_listener(port, &plan.addresses, vec![], vec![stream::tcp_chain(port)])
+        }
+        Protocol::Udp => return datagrams::resources(port, &plan.addresses, winner(), endpoints),
     };
-    Some(Resource::new(ResourceType::Listener, name(port), &message))
+    others.push(Resource::new(ResourceType::Listener, name(port), &message));
+    others
+}
+
+/// A port on which TLS connections are routed, perhaps beside others that carry requests.
+struct TlsPort {
+    chains: Vec<FilterChain>,
+    /// The chain of each host.
+    hosts: BTreeMap<Hostname, String>,
+    targets: Vec<Arc<Resource>>,
+}
+
+fn tls_port(
+    port: Port,
+    served: &[&ServedListener],
+    streams: &Precedence<'_>,
+    tracing: Option<&Tracing>,
+) -> TlsPort {
+    let mut chains = BTreeMap::from([(stream::CLOSED.to_owned(), stream::closed_chain())]);
+    let mut hosts = BTreeMap::new();
+    let mut targets = Vec::new();
+    for served in served {
+        let listener = &served.listener;
+        if listener.protocol == Protocol::Https {
+            // The matcher finds it.
+            let chain = FilterChain { filter_chain_match: None, ..https_chain(served, tracing) };
+            hosts.insert(listener.hostname.clone(), chain.name.clone());
+            chains.insert(chain.name.clone(), chain);
+            continue;
+        }
+        for (host, share) in streams.of_listener(&listener.id) {
+            let name = stream::tls_chain_name(served, share);
+            hosts.insert(host.clone(), name.clone());
+            chains.entry(name).or_insert_with(|| {
+                targets.push(stream::tls_target(port, served, share));
+                stream::tls_chain(port, served, share)
+            });
+        }
+        // What no route has of the listener is closed, and does not go to a less specific one.
+        hosts.entry(listener.hostname.clone()).or_insert_with(|| stream::CLOSED.to_owned());
+    }
+    TlsPort { chains: chains.into_values().collect(), hosts, targets }
 }
 
 fn envoy_listener(
@@ -61,7 +131,7 @@ fn envoy_listener(
     listener_filters: Vec<ListenerFilter>,
     filter_chains: Vec<FilterChain>,
 ) -> EnvoyListener {
-    let mut sockets = addresses.iter().map(|address| socket(&address.to_string(), port.port));
+    let mut sockets = addresses.iter().map(|address| socket_of(&address.to_string(), port));
     EnvoyListener {
         name: name(port),
         address: sockets.next(),

@@ -1,4 +1,4 @@
-//! Certificates of HTTPS listeners: from `certificateRefs` to SDS secrets.
+//! Certificates of listeners where TLS ends: from `certificateRefs` to SDS secrets.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,7 +45,11 @@ pub(crate) fn resolve(
     let references = tls.map(|t| t.certificate_refs.as_slice()).unwrap_or_default();
     let mut names = Vec::new();
     if references.is_empty() {
-        let message = "an HTTPS listener needs a certificate".to_owned();
+        let which = match spec.protocol.as_ref() {
+            "HTTPS" => "an HTTPS listener",
+            _ => "a TLS listener of mode Terminate",
+        };
+        let message = format!("{which} needs a certificate");
         problems.error(
             owner,
             format!("{field}.tls.certificateRefs"),

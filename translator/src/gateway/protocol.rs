@@ -3,7 +3,6 @@
 use crate::infrastructure::PortProtocol;
 use crate::object::Kind;
 
-#[allow(dead_code, reason = "routes of connections come next")]
 /// What a listener speaks to its clients (`Listener.protocol`, and `tls.mode` where it matters).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Protocol {
@@ -57,7 +56,8 @@ impl Protocol {
     pub(crate) const fn kinds(self) -> &'static [Kind] {
         match self {
             Self::Http | Self::Https => &[Kind::HttpRoute, Kind::GrpcRoute],
-            Self::TlsTerminate | Self::TlsPassthrough => &[Kind::TlsRoute],
+            Self::TlsTerminate => &[Kind::TlsRoute, Kind::TcpRoute],
+            Self::TlsPassthrough => &[Kind::TlsRoute],
             Self::Tcp => &[Kind::TcpRoute],
             Self::Udp => &[Kind::UdpRoute],
         }
@@ -77,6 +77,11 @@ impl Protocol {
     /// True if requests are routed, not connections.
     pub(crate) const fn takes_http(self) -> bool {
         matches!(self, Self::Http | Self::Https)
+    }
+
+    /// True if a hostname tells listeners of one port apart.
+    pub(crate) const fn has_hostname(self) -> bool {
+        !matches!(self, Self::Tcp | Self::Udp)
     }
 
     /// True if TLS ends here, so that the listener needs a certificate.

@@ -12,6 +12,7 @@ use super::{
 use crate::Options;
 use crate::dependency::Reader;
 use crate::hostname::Hostname;
+use crate::infrastructure::PortProtocol;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problems;
 use crate::resource::Resource;
@@ -54,9 +55,20 @@ pub(crate) fn listener(
     let protocol = match spec.protocol.as_ref() {
         "HTTP" => Protocol::Http,
         "HTTPS" => Protocol::Https,
+        "TLS" => match tls_mode(spec) {
+            "Terminate" => Protocol::TlsTerminate,
+            "Passthrough" => Protocol::TlsPassthrough,
+            other => {
+                let message = format!("tls.mode {other:?} is unknown");
+                problems.error(owner, format!("{field}.tls.mode"), &message, "use Terminate or Passthrough");
+                return refuse(reason::UNSUPPORTED_VALUE, message);
+            }
+        },
+        "TCP" => Protocol::Tcp,
+        "UDP" => Protocol::Udp,
         other => {
             let message = format!("protocol {other:?} is not supported");
-            problems.error(owner, format!("{field}.protocol"), &message, "use HTTP or HTTPS");
+            problems.error(owner, format!("{field}.protocol"), &message, "use HTTP, HTTPS, TLS, TCP or UDP");
             return refuse(reason::UNSUPPORTED_PROTOCOL, message);
         }
     };
@@ -65,14 +77,16 @@ pub(crate) fn listener(
         problems.error(owner, format!("{field}.port"), &message, "use a port from 1 to 65535");
         return refuse(reason::PORT_UNAVAILABLE, message);
     }
-    if options.reserved_ports.contains(&spec.port) {
+    // What the proxies need for themselves are TCP ports.
+    if protocol.transport() == PortProtocol::Tcp && options.reserved_ports.contains(&spec.port) {
         let message = format!("the proxies need port {} for themselves", spec.port);
         let reserved: Vec<String> = options.reserved_ports.iter().map(ToString::to_string).collect();
         let remedy = format!("use another port; reserved are {}", reserved.join(", "));
         problems.error(owner, format!("{field}.port"), &message, remedy);
         return refuse(reason::PORT_UNAVAILABLE, message);
     }
-    let hostname = match Hostname::parse_optional(spec.hostname.as_deref()) {
+    let given = spec.hostname.as_deref().filter(|_| protocol.has_hostname());
+    let hostname = match Hostname::parse_optional(given) {
         Ok(hostname) => hostname,
         Err(error) => {
             problems.error(
@@ -93,14 +107,8 @@ pub(crate) fn listener(
         tls.options = options::resolve(owner, field, spec, protocol, &mut conditions, problems);
         tls.certificates =
             certificates::resolve(reader, owner, field, spec, secrets, &mut conditions, problems);
-    } else if spec.tls.is_some() {
-        problems.warning(
-            owner,
-            format!("{field}.tls"),
-            "tls is ignored on a listener of protocol HTTP",
-            "use protocol HTTPS, or remove tls",
-        );
     }
+    ignored(owner, field, spec, protocol, problems);
     let listener = Listener {
         id: ListenerId {
             set: (owner.kind == Kind::ListenerSet).then(|| owner.namespaced_name()),
@@ -120,6 +128,52 @@ pub(crate) fn listener(
         supported_kinds,
         draft: Some(Draft { listener, conditions, tls }),
         refused: ListenerConditions::default(),
+    }
+}
+
+/// `tls.mode`, which is `Terminate` where nothing is said.
+fn tls_mode(spec: &ListenerSpec) -> &str {
+    spec.tls.as_ref().and_then(|tls| tls.mode.as_ref()).map_or("Terminate", AsRef::as_ref)
+}
+
+/// Warns of fields that mean nothing to the protocol.
+fn ignored(
+    gateway: &ObjectKey,
+    field: &str,
+    spec: &ListenerSpec,
+    protocol: Protocol,
+    problems: &mut Problems,
+) {
+    if !protocol.has_hostname() && spec.hostname.as_ref().is_some_and(|hostname| !hostname.is_empty()) {
+        problems.warning(
+            gateway,
+            format!("{field}.hostname"),
+            format!("hostname is ignored on a listener of protocol {}", spec.protocol.as_ref()),
+            "remove it, or use protocol TLS",
+        );
+    }
+    let Some(tls) = &spec.tls else { return };
+    match protocol {
+        Protocol::Https | Protocol::TlsTerminate => {}
+        Protocol::TlsPassthrough => {
+            if !tls.certificate_refs.is_empty() || !tls.options.is_empty() {
+                problems.warning(
+                    gateway,
+                    format!("{field}.tls"),
+                    "certificateRefs and options are ignored where TLS is passed through to the backend",
+                    "remove them, or use mode Terminate",
+                );
+            }
+        }
+        Protocol::Http | Protocol::Tcp | Protocol::Udp => problems.warning(
+            gateway,
+            format!("{field}.tls"),
+            format!("tls is ignored on a listener of protocol {}", spec.protocol.as_ref()),
+            match protocol {
+                Protocol::Http => "use protocol HTTPS, or remove tls",
+                _ => "use protocol TLS, or remove tls",
+            },
+        ),
     }
 }
 

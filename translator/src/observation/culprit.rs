@@ -1,6 +1,8 @@
 //! From the name of a refused resource to the object that it was made of.
 
+use crate::envoy::listener;
 use crate::envoy::scope::ScopeId;
+use crate::infrastructure::Port;
 use crate::object::{Kind, ObjectKey};
 use crate::resource::ResourceType;
 use crate::tls::authorities::BundleId;
@@ -12,6 +14,10 @@ pub(crate) enum Culprit {
     Object(ObjectKey),
     /// The routes of a host.
     Routes(ScopeId),
+    /// A route of connections.
+    Route(ObjectKey),
+    /// The route that has a port.
+    Winner(Port),
     /// The Gateway itself.
     Gateway,
 }
@@ -19,7 +25,16 @@ pub(crate) enum Culprit {
 /// What the resource with this name was made of.
 pub(crate) fn culprit(resource_type: ResourceType, name: &str) -> Culprit {
     let found = match resource_type {
-        ResourceType::Cluster | ResourceType::ClusterLoadAssignment => cluster(name).map(Culprit::Object),
+        ResourceType::Cluster | ResourceType::ClusterLoadAssignment => {
+            match listener::stream::port_of(name) {
+                Some(port) => Some(Culprit::Winner(port)),
+                None => cluster(name).map(Culprit::Object),
+            }
+        }
+        ResourceType::ExtensionConfig => {
+            let made_of = |(port, route): (_, Option<_>)| route.map_or(Culprit::Winner(port), Culprit::Route);
+            listener::stream::made_of(name).map(made_of)
+        }
         ResourceType::Secret => {
             BundleId::object(name).or_else(|| object(Kind::Secret, name)).map(Culprit::Object)
         }
@@ -85,6 +100,20 @@ mod tests {
             assert_eq!(found, Culprit::Routes(scope));
         }
         assert_eq!(culprit(ResourceType::Listener, "80/tcp"), Culprit::Gateway);
+        for resource_type in [ResourceType::Cluster, ResourceType::ClusterLoadAssignment] {
+            assert_eq!(culprit(resource_type, "53/udp"), Culprit::Winner(Port::udp(53)));
+        }
+        let config = |name| culprit(ResourceType::ExtensionConfig, name);
+        assert_eq!(config("9300/tcp"), Culprit::Winner(Port::tcp(9300)));
+        assert_eq!(
+            config("443/tls/*.example.com/tlsroute/shop/a"),
+            Culprit::Route(ObjectKey::new(Kind::TlsRoute, "shop", "a"))
+        );
+        assert_eq!(
+            config("443/tls/*/tcproute/shop/a"),
+            Culprit::Route(ObjectKey::new(Kind::TcpRoute, "shop", "a"))
+        );
+        assert_eq!(config("443/tls/*"), Culprit::Gateway);
         assert_eq!(culprit(ResourceType::Cluster, "what is this"), Culprit::Gateway);
     }
 }

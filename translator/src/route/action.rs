@@ -20,13 +20,11 @@ use super::retry::{self, Retry};
 use crate::backend::ClusterId;
 use crate::envoy::scope::CORS_FILTER;
 use crate::envoy::slot;
-use crate::envoy::{any, duration, per_million, regex_matcher, u32_value};
+use crate::envoy::{INVALID_CLUSTER, any, duration, per_million, regex_matcher, u32_value};
 use crate::external_auth;
 use crate::gateway::Protocol;
 use crate::session::{self, Session};
 
-/// The cluster of shares that have no valid backend. It is never defined, so Envoy answers 500 for them.
-const INVALID_CLUSTER: &str = "postern/invalid-backend";
 const RUNTIME_KEY: &str = "postern.split";
 const MILLION: u64 = 1_000_000;
 

@@ -51,7 +51,7 @@ pub(crate) struct CompleteRule {
 }
 
 /// The limit of the API (`BackendRef.weight`).
-const MAX_WEIGHT: u32 = 1_000_000;
+pub(crate) const MAX_WEIGHT: u32 = 1_000_000;
 const DURATION_REMEDY: &str = "use a Gateway API duration such as 500ms, 10s or 1m30s (GEP-2257)";
 
 /// Reads one rule; what is wrong goes to `problems` and into the rule itself.

@@ -2,20 +2,25 @@
 
 use std::sync::Arc;
 
+use postern_api::kgateway::Backend;
+
 use super::Translator;
 use super::state::{BundleState, ClusterState};
 use crate::backend::cluster::{self, ClusterOutput};
-use crate::backend::{BackendObject, ClusterId, service};
+use crate::backend::{BackendObject, ClusterId, service, static_backend};
 use crate::dependency::{Dependency, Unit};
 use crate::object::NamespacedName;
+use crate::problem::Problems;
 use crate::resource::{Resource, ResourceType};
 use crate::tls::authorities::{self, BundleId};
 
 impl Translator {
     pub(super) fn add_cluster_user(&mut self, gateway: &NamespacedName, id: &ClusterId) {
         let state = self.clusters.entry(id.clone()).or_insert_with(|| {
-            self.dirty.insert(Unit::Cluster(id.clone()));
-            if matches!(id.backend, BackendObject::Service(..)) {
+            if !id.is_part_of_listener() {
+                self.dirty.insert(Unit::Cluster(id.clone()));
+            }
+            if matches!(id.backend, BackendObject::Service(..)) || id.is_part_of_listener() {
                 self.dirty.insert(Unit::Endpoints(id.clone()));
             }
             ClusterState::default()
@@ -25,7 +30,7 @@ impl Translator {
         }
         let bundle = state.bundle.clone();
         let resources: Vec<Arc<Resource>> = state.resources().cloned().collect();
-        for resource in resources {
+        for resource in resources.into_iter().filter(|_| !id.is_part_of_listener()) {
             self.set_resource(gateway, resource);
         }
         if let Some(bundle) = bundle {
@@ -41,8 +46,10 @@ impl Translator {
         }
         let unused = state.users.is_empty();
         let bundle = state.bundle.clone();
-        for resource_type in [ResourceType::Cluster, ResourceType::ClusterLoadAssignment] {
-            self.remove_resource(gateway, (resource_type, id.name()));
+        if !id.is_part_of_listener() {
+            for resource_type in [ResourceType::Cluster, ResourceType::ClusterLoadAssignment] {
+                self.remove_resource(gateway, (resource_type, id.name()));
+            }
         }
         if let Some(bundle) = bundle {
             self.remove_bundle_user(gateway, &bundle);
@@ -106,9 +113,15 @@ impl Translator {
     }
 
     pub(super) fn run_endpoints(&mut self, unit: &Unit, id: &ClusterId) {
-        let BackendObject::Service(name, port) = &id.backend else { return };
-        let output = self.run(unit, |reader, _| service::endpoints(reader, id, name, *port));
-        if let Some((resource, problems)) = output {
+        let output = self.run(unit, |reader, _| match &id.backend {
+            BackendObject::Service(name, port) => Some(service::endpoints(reader, id, name, *port)),
+            BackendObject::Static(name) => {
+                let backend = reader.get::<Backend>(&name.namespace, &name.name)?;
+                let backend = static_backend::parse(backend).ok()?;
+                Some((static_backend::assignment(id, &backend), Problems::default()))
+            }
+        });
+        if let Some(Some((resource, problems))) = output {
             self.set_problems(unit, problems);
             self.publish_cluster(id, |state| state.endpoints = Some(Arc::clone(&resource)), &resource);
         }
@@ -124,7 +137,12 @@ impl Translator {
         keep(state);
         let users: Vec<NamespacedName> = state.users.gateways().cloned().collect();
         for gateway in users {
-            self.set_resource(&gateway, Arc::clone(resource));
+            if id.is_part_of_listener() {
+                let ports = self.gateways.get(&gateway).map(|state| state.ports_of(id)).unwrap_or_default();
+                self.dirty_listeners.extend(ports.into_iter().map(|port| (gateway.clone(), port)));
+            } else {
+                self.set_resource(&gateway, Arc::clone(resource));
+            }
         }
     }
 

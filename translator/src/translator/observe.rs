@@ -79,19 +79,22 @@ impl Translator {
             let gateway = ObjectKey::new(Kind::Gateway, &name.namespace, &name.name);
             for rejection in observation.rejections() {
                 let message = message(name, rejection);
-                match culprit(rejection.resource_type, &rejection.name) {
-                    Culprit::Object(key) => new.problems.error(&key, "", message, REMEDY),
-                    Culprit::Gateway => new.problems.error(&gateway, "spec.listeners", message, REMEDY),
-                    Culprit::Routes(scope) => {
-                        let routes = state.routes_of(&scope);
-                        if routes.is_empty() {
-                            new.problems.error(&gateway, "spec.listeners", &message, REMEDY);
-                        }
-                        for route in routes {
-                            new.problems.error(&route, "spec", &message, REMEDY);
-                            new.routes.entry(route).or_insert_with(|| message.clone());
-                        }
+                let routes = match culprit(rejection.resource_type, &rejection.name) {
+                    Culprit::Object(key) => {
+                        new.problems.error(&key, "", message, REMEDY);
+                        continue;
                     }
+                    Culprit::Gateway => BTreeSet::new(),
+                    Culprit::Routes(scope) => state.routes_of(&scope),
+                    Culprit::Route(route) => BTreeSet::from([route]),
+                    Culprit::Winner(port) => state.precedence(port).routes(),
+                };
+                if routes.is_empty() {
+                    new.problems.error(&gateway, "spec.listeners", &message, REMEDY);
+                }
+                for route in routes {
+                    new.problems.error(&route, "spec", &message, REMEDY);
+                    new.routes.entry(route).or_insert_with(|| message.clone());
                 }
             }
         }

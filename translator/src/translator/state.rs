@@ -1,12 +1,16 @@
 //! What the engine remembers of each Gateway and of each cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use envoy_types::pb::envoy::config::core::v3::HealthStatus;
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use postern_api::gateway_api::{GatewayStatus, ListenerSetStatus, ListenerStatus};
+use prost::Message;
 
-use crate::backend::ClusterId;
-use crate::envoy::listener;
+use crate::backend::{ClusterId, service};
+use crate::envoy::listener::{self, datagrams::Endpoints};
 use crate::envoy::scope::{Host, ScopeId};
 use crate::gateway::programmed::{self, Obstacle, Proxies};
 use crate::gateway::{GatewayModel, ListenerId, ListenerPlan, ListenerSetOutput, Protocol};
@@ -15,7 +19,8 @@ use crate::infrastructure::Port;
 use crate::object::{NamespacedName, ObjectKey};
 use crate::observation::Observation;
 use crate::resource::{Resource, ResourceType};
-use crate::route::{GatewayShare, HostRoute, HostShare, StreamShare};
+use crate::route::stream::{StreamShare, precedence::Precedence};
+use crate::route::{GatewayShare, HostRoute, HostShare};
 use crate::tls::authorities::BundleId;
 
 /// One Gateway.
@@ -36,8 +41,10 @@ pub(super) struct GatewayState {
     /// The certificates of authorities that listeners trust.
     pub(super) bundles: BTreeSet<BundleId>,
     pub(super) scopes: BTreeMap<ScopeId, Vec<Arc<HostShare>>>,
-    /// What routes of connections add to the listeners of a port.
+    /// What routes of connections and datagrams add to the listeners of a port.
     streams: BTreeMap<Port, Vec<Arc<StreamShare>>>,
+    /// What was built of each port.
+    built: BTreeMap<Port, BTreeSet<(ResourceType, String)>>,
     attached: BTreeMap<ListenerId, u32>,
 }
 
@@ -178,9 +185,38 @@ impl GatewayState {
         out
     }
 
-    /// The Envoy listener of a port; `None` if nothing is served there.
-    pub(super) fn listener(&self, port: Port) -> Option<Arc<Resource>> {
-        listener::listener(port, &self.plan)
+    /// The Envoy listener of a port and what belongs to it; empty if nothing is served there.
+    pub(super) fn listener(&self, port: Port, endpoints: Endpoints<'_>) -> Vec<Arc<Resource>> {
+        listener::resources(port, &self.plan, &self.precedence(port), endpoints)
+    }
+
+    /// Notes what was built of a port; returns what was built of it before and is not there any more.
+    pub(super) fn take_built(
+        &mut self,
+        port: Port,
+        resources: &[Arc<Resource>],
+    ) -> BTreeSet<(ResourceType, String)> {
+        let new: BTreeSet<_> = resources.iter().map(|it| (it.resource_type, it.name.clone())).collect();
+        let old = self.built.remove(&port).unwrap_or_default();
+        let gone = old.difference(&new).cloned().collect();
+        if !new.is_empty() {
+            self.built.insert(port, new);
+        }
+        gone
+    }
+
+    /// Which routes have what of a port where connections or datagrams are routed.
+    pub(super) fn precedence(&self, port: Port) -> Precedence<'_> {
+        Precedence::of(self.streams.get(&port).into_iter().flatten().map(AsRef::as_ref))
+    }
+
+    /// The ports whose routes send datagrams to a backend.
+    pub(super) fn ports_of(&self, backend: &ClusterId) -> Vec<Port> {
+        let names_it = |share: &Arc<StreamShare>| {
+            share.targets.iter().any(|target| target.cluster.as_ref() == Some(backend))
+        };
+        let ports = self.streams.iter().filter(|(_, shares)| shares.iter().any(names_it));
+        ports.map(|(port, _)| *port).collect()
     }
 
     /// The routes that have a part in a scope.
@@ -235,6 +271,16 @@ pub(crate) struct ClusterState {
 impl ClusterState {
     pub(super) fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.cluster.iter().chain(&self.endpoints)
+    }
+
+    /// The endpoints that take new traffic; none until they are known.
+    pub(super) fn endpoints(&self) -> BTreeSet<SocketAddr> {
+        // It was encoded here.
+        let decode = |it: &Arc<Resource>| ClusterLoadAssignment::decode(it.body.clone()).ok();
+        let assignment = self.endpoints.as_ref().and_then(decode).unwrap_or_default();
+        let endpoints = assignment.endpoints.iter().flat_map(|locality| &locality.lb_endpoints);
+        let healthy = endpoints.filter(|it| it.health_status() == HealthStatus::Healthy);
+        healthy.filter_map(service::endpoint_address).collect()
     }
 }
 

@@ -12,6 +12,7 @@ use super::{Reading, TlsTarget, on, read, target_kind, targets};
 use crate::Options;
 use crate::backend::{BackendObject, Security, service};
 use crate::dependency::Reader;
+use crate::infrastructure::PortProtocol;
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::policy::status::MAX_ANCESTORS;
 use crate::problem::Problems;
@@ -151,7 +152,8 @@ fn ports(reader: &Reader<'_>, backend: &ObjectKey) -> Option<BTreeMap<u16, Optio
     let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
     let named = ports.filter_map(|port| {
         let number = u16::try_from(port.port).ok()?;
-        service::serves(port, number).then(|| (number, port.name.clone().filter(|name| !name.is_empty())))
+        service::serves(port, number, PortProtocol::Tcp)
+            .then(|| (number, port.name.clone().filter(|name| !name.is_empty())))
     });
     Some(named.collect())
 }
