@@ -88,6 +88,7 @@ async fn an_endpoint_that_is_gone_is_replaced() {
     let rest: Vec<_> = ["a1", "a2", "a3"].iter().filter(|name| **name != first).collect();
     let addresses: Vec<_> = rest.iter().map(|name| world.backend(name).address()).collect();
     world.apply(&service("default", "a", "", &addresses)).await;
+    world.delete("EndpointSlice", "a-2").await;
     let next = browser.ask(&call).await;
     assert!(rest.iter().any(|name| **name == next.backend()), "{}", next.backend());
     assert_eq!(browser.ask(&call).await.backend(), next.backend(), "and that one is kept");
