@@ -49,6 +49,8 @@ pub(crate) enum Dependency {
     Objects(Kind, String),
     /// Whether a Gateway is one of ours.
     Gateway(NamespacedName),
+    /// Which Gateways of ours are default Gateways.
+    DefaultGateways,
     /// What those who attach can see of a Gateway itself (`None`) or of one of its ListenerSets: the listeners.
     Listeners(NamespacedName, Option<NamespacedName>),
     /// What a Gateway shows to backends that speak TLS.

@@ -177,6 +177,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         let field = format!("spec.allowedListeners.namespaces{}", fault.field);
         problems.error(&key, field, fault.message, fault.remedy);
     }
+    let is_default = is_default(&key, gateway, &mut problems);
     let sets = reader.listener_sets(&name);
     let own = Level { key: key.clone(), generation, listeners: drafts };
     let admitted = sets.iter().filter(|set| set.refused.is_none()).map(|set| {
@@ -232,7 +233,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
             *cluster = cluster.shown_by(&name);
         }
     }
-    let model = Arc::new(GatewayModel::new(name, listeners, client_certificate));
+    let model = Arc::new(GatewayModel::new(name, listeners, client_certificate, is_default));
     let asked = model.serving().flat_map(|l| &l.filters).map(|auth| &auth.cluster);
     let clusters = asked.chain(tracing.iter().map(|it| &it.cluster)).cloned().collect();
     let parameters = parameters.err().map(|message| (reason::INVALID_PARAMETERS, message));
@@ -258,6 +259,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         ]
         .into_iter()
         .chain(frontend::insecure(gateway))
+        .chain(is_default.then(|| status::default_gateway(generation)))
         .collect(),
         listeners: own,
         attached_listener_sets: attached(&sets),
@@ -273,6 +275,23 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         obstacle: addresses.obstacle,
         sets,
         problems,
+    }
+}
+
+/// True if routes that ask for default Gateways attach (`spec.defaultScope`, GEP-3793).
+fn is_default(key: &ObjectKey, gateway: &Gateway, problems: &mut Problems) -> bool {
+    match gateway.spec.default_scope.as_ref().map_or("", AsRef::as_ref) {
+        "" | "None" => false,
+        "All" => true,
+        other => {
+            problems.error(
+                key,
+                "spec.defaultScope",
+                format!("{other:?} is not a scope of default Gateways"),
+                "use All or None",
+            );
+            false
+        }
     }
 }
 

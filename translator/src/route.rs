@@ -12,6 +12,7 @@ pub(crate) mod headers;
 mod http;
 pub(crate) mod matches;
 pub(crate) mod order;
+mod parents;
 mod re2;
 mod redirect;
 pub(crate) mod retry;
@@ -31,10 +32,11 @@ use postern_api::gateway_api::{
 use self::attach::Attachment;
 use self::http::HttpRules;
 use self::order::RouteOrder;
+use self::parents::Asked;
 use self::stream::{StreamRules, StreamShare};
 use crate::Options;
 use crate::backend::ClusterId;
-use crate::dependency::{Parent, ParentName, Reader};
+use crate::dependency::{Parent, Reader};
 use crate::envoy::scope::ScopeId;
 use crate::gateway::{ListenerId, Protocol};
 use crate::hostname::Hostname;
@@ -223,37 +225,23 @@ fn translate_as<R: Rules>(
     options: &Options,
     parse: impl FnOnce(&BTreeSet<Protocol>, &mut Problems) -> R,
 ) -> RouteOutput {
-    let parents: Vec<_> = outline
-        .parents
-        .iter()
-        .enumerate()
-        .filter_map(|(index, reference)| Some((index, reference, reader.parent(reference, &key.namespace)?)))
-        .collect();
     let mut out = RouteOutput::default();
     let mut collected: BTreeMap<NamespacedName, Collected> = BTreeMap::new();
-    if outline.default_gateways.is_some_and(|scope| scope.as_ref() != "None") {
-        out.problems.error(
-            key,
-            "spec.useDefaultGateways",
-            "this version does not support default Gateways, so the route attaches to its parentRefs only",
-            "name the Gateways in spec.parentRefs",
-        );
-    }
-    missing_parents(reader, key, outline.parents, &mut out.problems);
+    let parents = parents::parents(reader, key, outline.parents, outline.default_gateways, &mut out.problems);
     if parents.is_empty() {
         return out;
     }
     let hostnames = hostnames(key, outline.hostnames.unwrap_or_default(), &mut out.problems);
     let attached: Vec<_> = parents
         .iter()
-        .map(|(_, reference, parent)| attach::attach(reader, key, &hostnames, reference, parent))
+        .map(|asked| attach::attach(reader, key, &hostnames, &asked.reference, &asked.parent))
         .collect();
     let attachments = attached.iter().filter_map(|attached| attached.as_ref().ok()).flatten();
     let protocols = attachments.map(|attachment| attachment.listener.protocol).collect();
     let rules = parse(&protocols, &mut out.problems);
     let verdicts = rules.verdicts();
     let generation = outline.metadata.generation;
-    for ((index, reference, parent), attached) in parents.iter().zip(attached) {
+    for (Asked { reference, field, is_default, parent }, attached) in parents.iter().zip(attached) {
         let accepted = match attached {
             Ok(attachments) => {
                 let share = collected.entry(parent.gateway().clone()).or_default();
@@ -266,8 +254,12 @@ fn translate_as<R: Rules>(
                 accepted(&verdicts, generation)
             }
             Err(refusal) => {
-                let field = format!("spec.parentRefs[{index}]{}", refusal.field);
-                out.problems.error(key, field, &refusal.message, &refusal.remedy);
+                let field = format!("{field}{}", refusal.field);
+                if *is_default {
+                    out.problems.warning(key, field, &refusal.message, &refusal.remedy);
+                } else {
+                    out.problems.error(key, field, &refusal.message, &refusal.remedy);
+                }
                 vec![condition(condition_type::ACCEPTED, false, refusal.reason, refusal.message, generation)]
             }
         };
@@ -275,7 +267,7 @@ fn translate_as<R: Rules>(
         conditions.insert(1, resolved(&verdicts, generation));
         conditions.shrink_to_fit();
         out.status.parents.push(RouteParentStatus {
-            parent_ref: (*reference).clone(),
+            parent_ref: reference.clone(),
             controller_name: options.controller_name.clone(),
             conditions,
         });
@@ -283,27 +275,6 @@ fn translate_as<R: Rules>(
     out.status.parents.shrink_to_fit();
     out.shares = collected.into_iter().map(|(gateway, share)| (gateway, share.finish())).collect();
     out
-}
-
-/// Warns of parents that do not exist. They may belong to another controller that knows more, so no status says so.
-fn missing_parents(
-    reader: &Reader<'_>,
-    key: &ObjectKey,
-    parents: &[ParentReference],
-    problems: &mut Problems,
-) {
-    for (index, reference) in parents.iter().enumerate() {
-        let Some(name) = ParentName::of(reference, &key.namespace) else { continue };
-        let parent = name.key();
-        if reader.parent(reference, &key.namespace).is_none() && reader.metadata(&parent).is_none() {
-            problems.warning(
-                key,
-                format!("spec.parentRefs[{index}].name"),
-                format!("{parent} does not exist, so nobody serves the route there"),
-                format!("create the {}, or mend name and namespace", parent.kind),
-            );
-        }
-    }
 }
 
 fn hostnames(key: &ObjectKey, given: &[String], problems: &mut Problems) -> Vec<Hostname> {

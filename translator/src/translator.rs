@@ -585,7 +585,7 @@ impl Translator {
             Some(new) => self.models.insert(name.clone(), Arc::clone(new)),
             None => self.models.remove(name),
         };
-        let Differences { parents, owners, ports, client_certificate } =
+        let Differences { parents, owners, ports, client_certificate, is_default } =
             differences(old.as_deref(), new.map(AsRef::as_ref));
         if let Some(state) = self.gateways.get(name) {
             let scopes = state.scopes_of(&owners);
@@ -597,6 +597,9 @@ impl Translator {
         }
         if ports {
             touched.push(Dependency::Ports(name.clone()));
+        }
+        if is_default {
+            touched.push(Dependency::DefaultGateways);
         }
         if client_certificate {
             touched.push(Dependency::ClientCertificate(name.clone()));

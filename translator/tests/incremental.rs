@@ -30,7 +30,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         &[
             "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: All}}, listeners: [{name: http, port: 80, protocol: HTTP}]}",
             "spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP, filters: {requests: [{type: ExternalAuth, externalAuth: {protocol: GRPC, backendRef: {name: s1, port: 80}}}]}}]}",
-            "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: Same}}, infrastructure: {labels: {team: edge}, parametersRef: {group: gateway.kgateway.dev, kind: GatewayParameters, name: own}}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.x.org', allowedRoutes: {namespaces: {from: All}}}, {name: exact, port: 80, protocol: HTTP, hostname: a.x.org}]}",
+            "spec: {gatewayClassName: postern, defaultScope: All, allowedListeners: {namespaces: {from: Same}}, infrastructure: {labels: {team: edge}, parametersRef: {group: gateway.kgateway.dev, kind: GatewayParameters, name: own}}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.x.org', allowedRoutes: {namespaces: {from: All}}}, {name: exact, port: 80, protocol: HTTP, hostname: a.x.org}]}",
             "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}, listeners: [{name: http, port: 80, protocol: HTTP}, {name: http2, port: 80, protocol: HTTP}, {name: alt, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}}]}",
             "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: All}}, listeners: [{name: http, port: 443, protocol: HTTPS, hostname: '*.x.org', tls: {certificateRefs: [{name: cert}]}}, {name: b, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: b}]}}]}",
             "spec: {gatewayClassName: postern, tls: {backend: {clientCertificateRef: {name: cert}}}, listeners: [{name: http, port: 80, protocol: HTTP}]}",
@@ -44,6 +44,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         &[
             "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: All}}, listeners: [{name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}",
             "spec: {gatewayClassName: other, listeners: [{name: http, port: 80, protocol: HTTP}]}",
+            "spec: {gatewayClassName: postern, defaultScope: All, listeners: [{name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}",
         ],
     ),
     (
@@ -55,7 +56,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {parentRefs: [{name: one}, {name: two, namespace: b}], hostnames: [a.x.org, '*.x.org'], rules: [{matches: [{path: {value: /p}}], backendRefs: [{name: s1, port: 80, weight: 3}, {name: s2, namespace: b, port: 80}]}]}",
             "spec: {parentRefs: [{name: one, sectionName: exact}], rules: [{filters: [{type: ExtensionRef, extensionRef: {group: gateway.kgateway.dev, kind: DirectResponse, name: dr}}]}]}",
             "spec: {parentRefs: [{name: more, kind: ListenerSet}, {name: other, namespace: b, kind: ListenerSet}], hostnames: [a.x.org, s.x.org, '*.x.org'], rules: [{backendRefs: [{name: s1, port: 80}]}]}",
-            "spec: {parentRefs: [{name: more, kind: ListenerSet, sectionName: http}, {name: one}], rules: [{backendRefs: [{name: s1, port: 80}]}]}",
+            "spec: {useDefaultGateways: All, parentRefs: [{name: more, kind: ListenerSet, sectionName: http}, {name: one}], rules: [{backendRefs: [{name: s1, port: 80}]}]}",
             "spec: {parentRefs: [{name: one}], rules: [{filters: [{type: Unheard}], backendRefs: [{name: s1, port: 80}]}, {matches: [{path: {type: RegularExpression, value: '('}}]}]}",
         ],
     ),
@@ -65,6 +66,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "r2",
         &[
             "spec: {parentRefs: [{name: two}], rules: [{backendRefs: [{name: s2, port: 80}]}]}",
+            "spec: {useDefaultGateways: All, rules: [{backendRefs: [{name: s2, port: 80}]}]}",
             "spec: {parentRefs: [{name: other, kind: ListenerSet, port: 80}, {name: more, namespace: a, kind: ListenerSet}], hostnames: [b.x.org], rules: [{backendRefs: [{name: s2, port: 80}]}]}",
             "spec: {parentRefs: [{name: one, namespace: a}, {name: two}], hostnames: [b.x.org, a.x.org], rules: [{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: s1, namespace: a, port: 80}}}], backendRefs: [{group: gateway.kgateway.dev, kind: Backend, name: st}]}]}",
         ],

@@ -108,6 +108,8 @@ pub mod condition_type {
     pub const ATTACHED: &str = "Attached";
     /// Listener: it conflicts with another listener.
     pub const CONFLICTED: &str = "Conflicted";
+    /// Gateway: routes that ask for default Gateways attach (GEP-3793); present only when true.
+    pub const DEFAULT_GATEWAY: &str = "DefaultGateway";
     /// Gateway: clients without a valid certificate are accepted; present only when true.
     pub const INSECURE_FRONTEND_VALIDATION_MODE: &str = "InsecureFrontendValidationMode";
     /// Listener: host names or certificates overlap with another listener; present only when true.
@@ -142,6 +144,8 @@ pub mod reason {
     pub const CONFIGURATION_CHANGED: &str = "ConfigurationChanged";
     /// Policy not accepted: another policy has the same target.
     pub const CONFLICTED: &str = "Conflicted";
+    /// Gateway: it is a default Gateway.
+    pub const DEFAULT_GATEWAY: &str = "DefaultGateway";
     /// Listener in conflict: same port, protocol and host name as another one.
     pub const HOSTNAME_CONFLICT: &str = "HostnameConflict";
     /// Route not accepted: filters of one rule exclude each other.

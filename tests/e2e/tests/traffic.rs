@@ -10,6 +10,8 @@ mod backends;
 mod client_certificates;
 #[path = "traffic/cors.rs"]
 mod cors;
+#[path = "traffic/default_gateways.rs"]
+mod default_gateways;
 #[path = "traffic/extensions.rs"]
 mod extensions;
 #[path = "traffic/external_auth.rs"]

@@ -114,6 +114,13 @@ impl<'a> Reader<'a> {
         Some(Parent { reader: self, model: gateway, set })
     }
 
+    /// The default Gateways of ours (GEP-3793), ordered by name.
+    pub(crate) fn default_gateways(&self) -> Vec<Parent<'_, 'a>> {
+        self.note(&Dependency::DefaultGateways);
+        let defaults = self.results.gateways.values().filter(|model| model.is_default);
+        defaults.map(|model| Parent { reader: self, model, set: None }).collect()
+    }
+
     /// True if the Gateway exists and is ours.
     pub(crate) fn is_ours(&self, gateway: &NamespacedName) -> bool {
         self.model(gateway).is_some()

@@ -212,7 +212,7 @@ fn models_of_gateways_and_parents_of_routes_are_noted() {
     type Question<'a> = &'a dyn Fn(&Reader<'_>);
     let (web, set) = (named("a/web"), named("b/set"));
     let mut world = World::default();
-    world.gateways.insert(web.clone(), Arc::new(GatewayModel::new(web.clone(), vec![], None)));
+    world.gateways.insert(web.clone(), Arc::new(GatewayModel::new(web.clone(), vec![], None, false)));
     world.sets.replace(&set, Some(ListenerSetDraft::test(&set, &web)));
     let ours = |name: &NamespacedName| Dependency::Gateway(name.clone());
     let nobodys = named("a/nobodys");
@@ -220,7 +220,8 @@ fn models_of_gateways_and_parents_of_routes_are_noted() {
     let route = ObjectKey::new(Kind::HttpRoute, "a", "r");
     let parent = |kind: &str, name: &str| yaml::<ParentReference>(&format!("{{kind: {kind}, name: {name}}}"));
     let (gateway_ref, set_ref) = (parent("Gateway", "web"), parent("ListenerSet", "set"));
-    let questions: [(Question<'_>, Vec<Dependency>); 8] = [
+    let questions: [(Question<'_>, Vec<Dependency>); 9] = [
+        (&|r| assert!(r.default_gateways().is_empty()), vec![Dependency::DefaultGateways]),
         (&|r| assert!(r.is_ours(&web)), vec![ours(&web)]),
         (&|r| assert!(!r.is_ours(&nobodys)), vec![ours(&nobodys)]),
         (&|r| assert!(r.ports(&web).is_some()), vec![ours(&web), Dependency::Ports(web.clone())]),

@@ -61,6 +61,8 @@ impl Listener {
 #[derive(Clone, Debug)]
 pub(crate) struct GatewayModel {
     pub(crate) name: NamespacedName,
+    /// Routes that ask for default Gateways attach (GEP-3793).
+    pub(crate) is_default: bool,
     listeners: Vec<Listener>,
     /// Where in `listeners` those of one object stand: of the Gateway itself (`None`), or of a ListenerSet.
     parents: BTreeMap<Option<NamespacedName>, Range<usize>>,
@@ -76,6 +78,7 @@ impl GatewayModel {
         name: NamespacedName,
         listeners: Vec<Listener>,
         client_certificate: Option<ClientCertificate>,
+        is_default: bool,
     ) -> Self {
         let mut parents: BTreeMap<Option<NamespacedName>, Range<usize>> = BTreeMap::new();
         let mut owners: BTreeMap<u16, BTreeMap<Hostname, usize>> = BTreeMap::new();
@@ -85,7 +88,7 @@ impl GatewayModel {
                 owners.entry(listener.port).or_default().insert(listener.hostname.clone(), index);
             }
         }
-        Self { name, listeners, parents, owners, client_certificate }
+        Self { name, is_default, listeners, parents, owners, client_certificate }
     }
 
     /// The listeners of the Gateway itself (`None`), or of one of its ListenerSets, in order of the spec.
@@ -132,6 +135,8 @@ pub(crate) struct Differences {
     /// [`GatewayModel::ports`] differ.
     pub(crate) ports: bool,
     pub(crate) client_certificate: bool,
+    /// One of them is a default Gateway, and the other is not.
+    pub(crate) is_default: bool,
 }
 
 /// Compares two models of one Gateway.
@@ -158,6 +163,7 @@ pub(crate) fn differences(old: Option<&GatewayModel>, new: Option<&GatewayModel>
     out.ports = old.map(GatewayModel::ports) != new.map(GatewayModel::ports);
     let shown = |model: Option<&GatewayModel>| model.and_then(|model| model.client_certificate.clone());
     out.client_certificate = shown(old) != shown(new);
+    out.is_default = old.is_some_and(|model| model.is_default) != new.is_some_and(|model| model.is_default);
     out
 }
 

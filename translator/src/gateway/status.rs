@@ -138,6 +138,12 @@ pub(super) fn resolved(
     condition(condition_type::RESOLVED_REFS, holds, reason, message, generation)
 }
 
+/// `DefaultGateway`, which only default Gateways have (GEP-3793).
+pub(super) fn default_gateway(generation: Option<i64>) -> Condition {
+    let message = "routes that ask for default Gateways attach: the scope is All";
+    condition(condition_type::DEFAULT_GATEWAY, true, reason::DEFAULT_GATEWAY, message, generation)
+}
+
 /// Of a ListenerSet: its status without `Programmed` and without the counts of routes, and what keeps it from being programmed
 /// besides what the proxies say. `parent_refused` is why its Gateway is not accepted for a reason that is not about listeners:
 /// a listener of the Gateway that is not valid costs no ListenerSet anything.

@@ -104,13 +104,14 @@ fn outcome(reader: &Reader<'_>, policy: &Policy, target: &Target) -> Outcome {
         }
         _ => {
             let Some(route) = route(reader, target) else { return missing() };
-            if reader.all_are_foreign(route.parents, namespace) {
+            let gateways = reader.parents(&target.key());
+            if gateways.is_empty() && reader.all_are_foreign(route.parents, namespace) {
                 return nobody();
             }
             if !section_exists(route.rules) {
                 return missing();
             }
-            reader.parents(&target.key())
+            gateways
         }
     };
     if !reader.may_target(policy, target) {
@@ -228,7 +229,7 @@ mod tests {
             policies.iter().map(|(name, spec)| (*name, format!("spec: {{{spec}}}"))).collect();
         objects.extend(specs.iter().map(|(name, spec)| (Kind::TrafficPolicy, *name, spec.as_str())));
         let mut world = World::new(&objects);
-        let model = GatewayModel::new(named("a/g"), vec![], None);
+        let model = GatewayModel::new(named("a/g"), vec![], None, false);
         world.gateways.insert(named("a/g"), Arc::new(model));
         let (status, problems) = translate(&world.reader(), &named(of), &Options::default());
         let ancestors = status.map(|s| s.ancestors).unwrap_or_default();

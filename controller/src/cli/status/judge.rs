@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_api::gateway_api::{self as gw, Condition};
+use postern_api::gateway_api::{self as gw, Condition, reason};
 use postern_translator::Kind;
 
 use super::model::{Controller, Gateway, Listener, Overview, Policy, Problem, Route, Severity};
@@ -155,6 +155,9 @@ fn gateway(world: &World, question: &Question, object: &Known, spec: &gw::Gatewa
     for set in &sets {
         let (spec, status): (gw::ListenerSetSpec, gw::ListenerSetStatus) = (set.spec(), set.status());
         said(out, &set.title(), "", set, &status.conditions);
+        if status.conditions.iter().any(|condition| condition.reason == reason::NOT_ALLOWED) {
+            continue;
+        }
         let full = format!("{}/{}", set.namespace(), set.name());
         gateway.listeners.extend(listeners(&full, &spec.listeners, &status.listeners));
     }
@@ -211,7 +214,14 @@ fn routes(
     let belongs: Belongs = route.spec();
     let status: Said = route.status();
     let mut any = false;
-    for reference in &belongs.parent_refs {
+    let ours = status.parents.iter().filter(|entry| entry.controller_name == question.controller_name);
+    // Which default Gateways a route has is said by its status only.
+    let asks = belongs.use_default_gateways.as_deref().is_some_and(|scope| !matches!(scope, "" | "None"));
+    let defaults = ours
+        .clone()
+        .map(|entry| &entry.parent_ref)
+        .filter(|reference| asks && !belongs.parent_refs.contains(reference));
+    for reference in belongs.parent_refs.iter().chain(defaults) {
         let to_gateway = refers_to(reference, route.namespace(), Kind::Gateway, (of.namespace(), of.name()));
         let to_set = sets.iter().find(|set| {
             refers_to(reference, route.namespace(), Kind::ListenerSet, (set.namespace(), set.name()))
@@ -220,9 +230,7 @@ fn routes(
             continue;
         }
         any = true;
-        let entry = status.parents.iter().find(|entry| {
-            entry.controller_name == question.controller_name && entry.parent_ref == *reference
-        });
+        let entry = ours.clone().find(|entry| entry.parent_ref == *reference);
         let conditions = entry.map(|entry| entry.conditions.clone()).unwrap_or_default();
         let mut parent = to_set.map(|set| format!("{}/{}", set.namespace(), set.name())).unwrap_or_default();
         if let Some(section) = &reference.section_name {

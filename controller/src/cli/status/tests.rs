@@ -163,6 +163,34 @@ fn what_is_well_is_short() {
     insta::assert_snapshot!(print::text(&overview, look(false, false)));
 }
 
+/// Which default Gateways a route has, only its status says (GEP-3793).
+#[test]
+fn routes_that_ask_for_default_gateways() {
+    let route = |name: &str, scope: &str| {
+        let parent = serde_json::json!({"name": "web", "namespace": "shop"});
+        let accepted = serde_json::json!([{"type": "Accepted", "status": "True", "reason": "Accepted"}]);
+        let entry = |controller: &str| serde_json::json!({"parentRef": parent, "controllerName": controller, "conditions": accepted});
+        Known {
+            kind: Kind::HttpRoute,
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some("ops".to_owned()),
+                ..ObjectMeta::default()
+            },
+            data: serde_json::json!({
+                "spec": {"useDefaultGateways": scope},
+                "status": {"parents": [entry("example.com/other"), entry("postern.dev/gateway-controller")]},
+            }),
+        }
+    };
+    let mut world = world();
+    world.objects.extend([route("defaulted", "All"), route("left-over", "None")]);
+    let overview = overview(&world, &question(Some("shop"), Some("web")));
+    let of_ops = overview.gateways[0].routes.iter().filter(|route| route.namespace == "ops");
+    let names: Vec<_> = of_ops.map(|route| (route.name.as_str(), route.conditions.len())).collect();
+    assert_eq!(names, [("defaulted", 1)]);
+}
+
 #[test]
 fn nobody_could_be_asked() {
     let mut world = world();

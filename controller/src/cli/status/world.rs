@@ -70,6 +70,7 @@ pub(crate) struct ReplicaInfo {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Belongs {
     pub(super) parent_refs: Vec<ParentReference>,
+    pub(super) use_default_gateways: Option<String>,
     pub(super) hostnames: Vec<String>,
     pub(super) target_refs: Vec<Target>,
     pub(super) target_selectors: Vec<Selector>,

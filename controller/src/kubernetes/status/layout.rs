@@ -45,6 +45,7 @@ const GATEWAY: Layout = Layout {
         types::PROGRAMMED,
         types::RESOLVED_REFS,
         types::ADDRESSES_ASSIGNED,
+        types::DEFAULT_GATEWAY,
         types::INSECURE_FRONTEND_VALIDATION_MODE,
     ]),
     listeners: Some(LISTENER),

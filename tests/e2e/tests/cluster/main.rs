@@ -14,6 +14,7 @@ mod gateway_parameters;
 mod gateways;
 mod harness;
 mod lease;
+mod listener_sets;
 mod outage;
 mod provisioner;
 mod proxies;
