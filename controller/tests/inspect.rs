@@ -166,7 +166,9 @@ async fn eventually<T>(what: &str, mut find: impl AsyncFnMut() -> Option<T>) -> 
 async fn a_real_envoy_has_what_the_debug_documents_say() {
     let ports = [("18080", free_port().to_string()), ("18443", free_port().to_string())];
     let text = ports.iter().fold(INPUT.to_owned(), |text, (from, to)| text.replace(from, to));
-    let (inspector, hub) = inspector(&text);
+    // Where its connections go is a resource of its own.
+    let tcp = format!("  - {{name: tcp, port: {}, protocol: TCP}}\n  - {{name: https,", free_port());
+    let (inspector, hub) = inspector(&text.replacen("  - {name: https,", &tcp, 1));
     let root = tempfile::tempdir().expect("a directory");
     let socket = root.path().join("xds.sock");
     let listener = tokio::net::UnixListener::bind(&socket).expect("a socket");
@@ -198,7 +200,8 @@ async fn a_real_envoy_has_what_the_debug_documents_say() {
     })
     .await;
     assert!(proxy.pending.is_empty() && proxy.rejections.is_empty(), "{proxy:?}");
-    assert_eq!((proxy.acknowledged["LDS"], proxy.acknowledged["SRDS"]), (2, 3));
+    let acknowledged = ["LDS", "ECDS", "SRDS"].map(|kind| proxy.acknowledged[kind]);
+    assert_eq!(acknowledged, [3, 1, 3]);
 
     let config = read("/debug/gateways/default/web/config").await;
     let config: Config = serde_json::from_slice(&config).expect("a document");

@@ -91,6 +91,7 @@ impl Dump {
                 "ScopedRoutesConfigDump" => out.scopes(section),
                 "RoutesConfigDump" => out.routes(section),
                 "SecretsConfigDump" => out.secrets(section),
+                "EcdsConfigDump" => out.extensions(section),
                 _ => {}
             }
         }
@@ -187,6 +188,12 @@ impl Dump {
             for entry in items(section, member).filter(own) {
                 self.add(ResourceType::Secret, "secret", stage, entry);
             }
+        }
+    }
+
+    fn extensions(&mut self, section: &Value) {
+        for entry in items(section, "ecds_filters") {
+            self.add(ResourceType::ExtensionConfig, "ecds_filter", Stage::Active, entry);
         }
     }
 
