@@ -117,7 +117,16 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {ports: [{port: 81}]}",
         ],
     ),
-    (Kind::Service, "b", "s2", &["spec: {ports: [{port: 80}]}", "spec: {type: ExternalName}"]),
+    (
+        Kind::Service,
+        "b",
+        "s2",
+        &[
+            "spec: {ports: [{port: 80}]}",
+            "spec: {type: ExternalName, externalName: s2.example.org}",
+            "spec: {type: ExternalName, externalName: localhost}",
+        ],
+    ),
     (
         Kind::BackendTlsPolicy,
         "a",

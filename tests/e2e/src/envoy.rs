@@ -51,10 +51,19 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts an Envoy whose node is `node` and whose aggregated discovery service is at `xds`; its
-    /// files go to `directory`. Returns as soon as its administration interface answers.
-    pub async fn start(directory: &Path, node: &str, xds: SocketAddr) -> Self {
-        let bootstrap = bootstrap(node, xds);
+    /// Starts an Envoy whose node is `node` and whose aggregated discovery service is at `xds`, and which asks the DNS server at
+    /// `names`; its files go to `directory`. Returns as soon as its administration interface answers.
+    pub async fn start(directory: &Path, node: &str, xds: SocketAddr, names: SocketAddr) -> Self {
+        let mut bootstrap = bootstrap(node, xds);
+        bootstrap["typed_dns_resolver_config"] = json!({
+            "name": "envoy.network.dns_resolver.cares",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+                "resolvers": [{"socket_address": {
+                    "address": names.ip().to_string(), "port_value": names.port(), "protocol": "UDP",
+                }}],
+            },
+        });
         Self::start_with(directory, &serde_json::to_string_pretty(&bootstrap).unwrap()).await
     }
 

@@ -21,6 +21,7 @@ mod backend;
 mod client;
 mod cluster;
 mod collector;
+mod dns;
 mod envoy;
 mod goldens;
 mod load;
@@ -41,6 +42,7 @@ pub use cluster::{
     Kubectl, Namespace, Outage,
 };
 pub use collector::{Collector, Span};
+pub use dns::NameServer;
 pub use envoy::{Envoy, find_envoy};
 pub use goldens::golden_inputs;
 pub use load::{Load, LoadReport, Stream};

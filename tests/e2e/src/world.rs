@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::backend::Backend;
 use crate::client::{Answer, Call};
+use crate::dns::NameServer;
 use crate::envoy::Envoy;
 use crate::tls::{Authority, Certificate};
 use crate::wait::{PATIENCE, until};
@@ -48,6 +49,7 @@ pub struct World {
     backends: BTreeMap<String, Backend>,
     translator: Translator,
     snapshots: BTreeMap<String, Snapshot>,
+    names: NameServer,
     hub: Hub,
     events: Receiver<Event>,
     accepted: Accepted,
@@ -83,6 +85,7 @@ impl World {
             backends: BTreeMap::new(),
             translator: Translator::new(options),
             snapshots: BTreeMap::new(),
+            names: NameServer::start().await,
             hub,
             events,
             accepted: Accepted::new(),
@@ -120,6 +123,11 @@ impl World {
         let certificate = Authority::new("test").issue(names);
         self.apply(&tls_secret("default", name, &certificate)).await;
         certificate
+    }
+
+    /// The DNS server that the Envoys ask.
+    pub fn names(&self) -> &NameServer {
+        &self.names
     }
 
     /// The certificate authority that Envoy trusts as the system's.
@@ -184,7 +192,7 @@ impl World {
             if !self.envoys.contains_key(&node) {
                 let directory = self.directory.as_ref().expect("the directory lives as long as the world");
                 let directory = directory.path().join(node.replace('/', "-"));
-                let envoy = Envoy::start(&directory, &node, self.xds).await;
+                let envoy = Envoy::start(&directory, &node, self.xds, self.names.address()).await;
                 self.envoys.insert(node, envoy);
             }
         }

@@ -16,6 +16,8 @@ mod default_gateways;
 mod extensions;
 #[path = "traffic/external_auth.rs"]
 mod external_auth;
+#[path = "traffic/external_names.rs"]
+mod external_names;
 #[path = "traffic/gateways.rs"]
 mod gateways;
 #[path = "traffic/grpc.rs"]

@@ -7,7 +7,7 @@ use postern_api::kgateway::Backend;
 
 use super::tls_policy::{self, Trust};
 use super::traffic_policy;
-use super::{BackendObject, ClusterId, Security, service, static_backend};
+use super::{BackendObject, ClusterId, Security, external, service, static_backend};
 use crate::Options;
 use crate::dependency::Reader;
 use crate::envoy::cluster::{self, Identity, Protection};
@@ -31,7 +31,14 @@ pub(crate) fn translate(reader: &Reader<'_>, id: &ClusterId, options: &Options) 
             let ports = object.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
             let port = ports.iter().find(|port| service::serves(port, *number, id.transport()));
             let (protection, bundle) = protection(reader, id, port.and_then(|port| port.name.as_deref()));
-            let resource = cluster::service_cluster(id, &protection, budget, &options.system_ca_file);
+            let ca = &options.system_ca_file;
+            let resource = if external::is_external_name(object) {
+                let host = external::name_of(object).ok()?;
+                let host = external::endpoint(host, *number, id.security != Security::Cleartext);
+                cluster::hosts_cluster(id, &[host], &protection, budget, ca)
+            } else {
+                cluster::service_cluster(id, &protection, budget, ca)
+            };
             Some(ClusterOutput { resource, bundle })
         }
         BackendObject::Static(_) => {
@@ -39,7 +46,7 @@ pub(crate) fn translate(reader: &Reader<'_>, id: &ClusterId, options: &Options) 
             let backend = static_backend::parse(object).ok()?;
             let (protection, bundle) = protection(reader, id, None);
             let resource =
-                cluster::static_cluster(id, &backend, &protection, budget, &options.system_ca_file);
+                cluster::hosts_cluster(id, &backend.hosts, &protection, budget, &options.system_ca_file);
             Some(ClusterOutput { resource, bundle })
         }
     }

@@ -1,12 +1,12 @@
 //! From a backendRef to a cluster, or to the reason why there is none.
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 use postern_api::gateway_api::{BackendRef, reason};
 use postern_api::kgateway::Backend;
 
 use super::service::{self};
 use super::static_backend::{self, StaticBackend};
-use super::{BackendObject, ClusterId, Security, Traffic, Upstream, tls_policy};
+use super::{BackendObject, ClusterId, Security, Traffic, Upstream, external, tls_policy};
 use crate::dependency::Reader;
 use crate::grants::{self, Reference};
 use crate::infrastructure::PortProtocol;
@@ -190,19 +190,17 @@ fn service(
         ));
     };
     let spec = object.spec.as_ref();
-    if spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName") {
-        return Err(unresolved(
-            reason::UNSUPPORTED_VALUE,
-            ".name",
-            format!(
-                "Service {name} is of type ExternalName, which could be used to reach hosts that nobody granted"
-            ),
-            "use a Backend of type Static for a host outside the cluster",
-        ));
-    }
     let ports = spec.and_then(|s| s.ports.as_deref()).unwrap_or_default();
     let transport = traffic.transport();
-    let Some(found) = ports.iter().find(|p| service::serves(p, port, transport)) else {
+    let found = ports.iter().find(|p| service::serves(p, port, transport));
+    let undescribed = if external::is_external_name(object) {
+        may_be_external(&name, object, traffic)?;
+        // Its ports need not be listed: where the host listens, the reference knows.
+        Some(ServicePort { port: port.into(), ..ServicePort::default() })
+    } else {
+        None
+    };
+    let Some(found) = found.or(undescribed.as_ref()) else {
         let known: Vec<String> = ports
             .iter()
             .map(|p| match service::protocol(p) {
@@ -243,6 +241,27 @@ fn service(
     let asked = asks_for_tls(reader, &backend, found.name.as_deref(), traffic);
     let security = if asked || speaks_tls { Security::Tls } else { Security::Cleartext };
     Ok(ClusterId { backend, upstream, security })
+}
+
+/// Fails unless requests may go where a Service of type ExternalName leads.
+fn may_be_external(name: &NamespacedName, object: &Service, traffic: Traffic) -> Result<(), Unresolved> {
+    if traffic == Traffic::Datagrams {
+        return Err(unresolved(
+            reason::UNSUPPORTED_VALUE,
+            ".name",
+            format!("Service {name} is of type ExternalName, but datagrams go to IP addresses only"),
+            "refer to a Service with endpoints, or to a Backend with addresses",
+        ));
+    }
+    external::name_of(object).map(drop).map_err(|refused| {
+        let host = object.spec.as_ref().and_then(|spec| spec.external_name.as_deref()).unwrap_or_default();
+        unresolved(
+            reason::UNSUPPORTED_VALUE,
+            ".name",
+            format!("Service {name} is of type ExternalName, but {host:?} {}", refused.why),
+            refused.remedy,
+        )
+    })
 }
 
 #[cfg(test)]
@@ -411,7 +430,11 @@ mod tests {
     fn what_does_not_resolve_says_why() {
         let world = World::new(&[
             (Kind::Service, "a/s", "spec: {ports: [{port: 80}, {port: 81}]}"),
-            (Kind::Service, "a/alias", "spec: {type: ExternalName, externalName: x.y, ports: [{port: 80}]}"),
+            (
+                Kind::Service,
+                "a/alias",
+                "spec: {type: ExternalName, externalName: a.b.svc, ports: [{port: 80}]}",
+            ),
             (Kind::Service, "b/s", "spec: {ports: [{port: 80}]}"),
             (Kind::Backend, "a/good", "spec: {type: Static, static: {hosts: [{host: x.y, port: 80}]}}"),
             (Kind::Backend, "a/broken", "spec: {type: Static, static: {hosts: []}}"),
@@ -438,6 +461,34 @@ mod tests {
         }
         let good = resolve(&world, "{name: good, kind: Backend, group: gateway.kgateway.dev}").unwrap();
         assert_eq!(good.name(), "backend/a/good");
+    }
+
+    /// The port of the reference counts, whether the Service lists it or not; if it does, what it says of it holds.
+    #[test]
+    fn external_names() {
+        let service = |host: &str| {
+            format!(
+                "spec: {{type: ExternalName, externalName: {host}, ports: [{{name: tls, port: 443, appProtocol: https}}]}}"
+            )
+        };
+        let world = World::new(&[
+            (Kind::Service, "a/fine", &service("api.example.org")),
+            (Kind::Service, "a/loop", &service("localhost")),
+            (Kind::Service, "a/none", "spec: {type: ExternalName}"),
+        ]);
+        let resolve = |name: &str, port: u16, traffic| {
+            let got = resolve_for(&world, &format!("{{name: {name}, port: {port}}}"), traffic);
+            got.map(|id| id.name()).map_err(|why| why.message)
+        };
+        assert_eq!(resolve("fine", 8080, Traffic::Requests).unwrap(), "a/fine:8080");
+        assert_eq!(resolve("fine", 443, Traffic::Requests).unwrap(), "a/fine:443~tls");
+        assert_eq!(resolve("fine", 443, Traffic::Ciphertext).unwrap(), "a/fine:443");
+        let message = resolve("fine", 53, Traffic::Datagrams).unwrap_err();
+        assert!(message.ends_with("datagrams go to IP addresses only"), "{message}");
+        let message = resolve("loop", 80, Traffic::Connections).unwrap_err();
+        assert!(message.contains("\"localhost\" is the proxy itself"), "{message}");
+        let message = resolve("none", 80, Traffic::Grpc).unwrap_err();
+        assert!(message.contains("is not a DNS name"), "{message}");
     }
 
     /// ReferenceGrant: from and to must both fit, and a name in `to` narrows it.

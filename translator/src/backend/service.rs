@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::config::endpoint::v3::{
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-use super::ClusterId;
+use super::{ClusterId, external};
 use crate::dependency::Reader;
 use crate::envoy::{address, socket, socket_address, u32_value};
 use crate::infrastructure::PortProtocol;
@@ -27,16 +27,20 @@ enum State {
     Draining,
 }
 
-/// The ClusterLoadAssignment of a Service port. An unknown Service, a port without name match, or no endpoint
+/// The ClusterLoadAssignment of a Service port; `None` if it is of type ExternalName, whose endpoints the DNS knows. An unknown Service, a port without name match, or no endpoint
 /// at all give an assignment without endpoints, which Envoy answers with 503.
 pub(crate) fn endpoints(
     reader: &Reader<'_>,
     cluster: &ClusterId,
     service: &NamespacedName,
     port: u16,
-) -> (Arc<Resource>, Problems) {
+) -> Option<(Arc<Resource>, Problems)> {
     let mut problems = Problems::default();
-    let port_name = reader.get::<Service>(&service.namespace, &service.name).and_then(|service| {
+    let object = reader.get::<Service>(&service.namespace, &service.name);
+    if object.is_some_and(|object| external::is_external_name(object)) {
+        return None;
+    }
+    let port_name = object.and_then(|service| {
         let ports = service.spec.as_ref()?.ports.as_ref()?;
         ports
             .iter()
@@ -64,7 +68,7 @@ pub(crate) fn endpoints(
         );
     }
     let message = assignment(cluster.name(), found);
-    (Resource::new(ResourceType::ClusterLoadAssignment, cluster.name(), &message), problems)
+    Some((Resource::new(ResourceType::ClusterLoadAssignment, cluster.name(), &message), problems))
 }
 
 /// True if this is the port with that number; a Service may have a TCP and a UDP port of the same number.
@@ -208,7 +212,7 @@ mod tests {
             upstream: Upstream::Http1,
             security: Security::Cleartext,
         };
-        let (resource, problems) = endpoints(&world.reader(), &cluster, &named("a/s"), 80);
+        let (resource, problems) = endpoints(&world.reader(), &cluster, &named("a/s"), 80).unwrap();
         let message = ClusterLoadAssignment::decode(resource.body.clone()).unwrap();
         assert_eq!(message.cluster_name, "a/s:80");
         let mut out = Vec::new();

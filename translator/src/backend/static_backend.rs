@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::HealthStatus;
-use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints};
+use envoy_types::pb::envoy::config::endpoint::v3::{
+    ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints, lb_endpoint,
+};
 use postern_api::kgateway::{Backend, BackendType};
 
 use super::{ClusterId, Upstream, service};
@@ -25,6 +27,8 @@ pub(crate) struct StaticHost {
     pub(crate) port: u16,
     /// Server name and expected subject alternative name, where the host speaks TLS.
     pub(crate) sni: Option<String>,
+    /// True if the name is complete, so that the search domains of the proxy's machine have no part in what it leads to.
+    pub(crate) is_absolute: bool,
 }
 
 /// The endpoints of a backend whose hosts are addresses, as part of a listener's assignment.
@@ -45,6 +49,19 @@ pub(crate) fn assignment(id: &ClusterId, backend: &StaticBackend) -> Arc<Resourc
 impl StaticHost {
     pub(crate) fn is_address(&self) -> bool {
         self.host.parse::<IpAddr>().is_ok()
+    }
+
+    /// As an endpoint of a cluster.
+    pub(crate) fn endpoint(&self) -> LbEndpoint {
+        if !self.is_absolute {
+            return service::endpoint(&self.host, self.port, HealthStatus::Unknown);
+        }
+        let mut endpoint = service::endpoint(&format!("{}.", self.host), self.port, HealthStatus::Unknown);
+        // What Envoy shows as the name of the host, and takes where it needs one.
+        if let Some(lb_endpoint::HostIdentifier::Endpoint(inner)) = &mut endpoint.host_identifier {
+            inner.hostname.clone_from(&self.host);
+        }
+        endpoint
     }
 }
 
@@ -102,7 +119,7 @@ pub(crate) fn parse(backend: &Backend) -> Result<StaticBackend, Fault> {
             .tls
             .as_ref()
             .map(|tls| tls.sni.clone().filter(|sni| !sni.is_empty()).unwrap_or_else(|| name.to_owned()));
-        hosts.push(StaticHost { host: name.to_owned(), port, sni });
+        hosts.push(StaticHost { host: name.to_owned(), port, sni, is_absolute: false });
     }
     Ok(StaticBackend { hosts, upstream })
 }

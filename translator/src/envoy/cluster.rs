@@ -26,10 +26,10 @@ use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::{Struct, Value, value};
 
 use super::{TransportSocket, ads, any, duration, tls, u32_value};
-use crate::backend::static_backend::{StaticBackend, StaticHost};
+use crate::backend::static_backend::StaticHost;
 use crate::backend::tls_policy::{BackendTls, Trust};
 use crate::backend::traffic_policy::RetryBudget;
-use crate::backend::{ClusterId, Upstream, service};
+use crate::backend::{ClusterId, Upstream};
 use crate::resource::{Resource, ResourceType};
 use crate::tls::names::SubjectName;
 use crate::tls::options::TlsOptions;
@@ -85,16 +85,16 @@ fn refusing(mut message: Cluster) -> Arc<Resource> {
     Resource::new(ResourceType::Cluster, message.name.clone(), &message)
 }
 
-/// The cluster of a static backend, endpoints included.
-pub(crate) fn static_cluster(
+/// The cluster of hosts that are known by address or DNS name, endpoints included.
+pub(crate) fn hosts_cluster(
     id: &ClusterId,
-    backend: &StaticBackend,
+    hosts: &[StaticHost],
     protection: &Protection,
     budget: Option<RetryBudget>,
     system_ca: &str,
 ) -> Arc<Resource> {
     let mut message = base(id, budget);
-    let addresses_only = backend.hosts.iter().all(StaticHost::is_address);
+    let addresses_only = hosts.iter().all(StaticHost::is_address);
     let kind =
         if addresses_only { cluster::DiscoveryType::Static } else { cluster::DiscoveryType::StrictDns };
     message.cluster_discovery_type = Some(cluster::ClusterDiscoveryType::Type(kind.into()));
@@ -112,11 +112,10 @@ pub(crate) fn static_cluster(
         Protection::None => Some(None),
     };
     let mut names: BTreeSet<&str> = BTreeSet::new();
-    let lb_endpoints = backend
-        .hosts
+    let lb_endpoints = hosts
         .iter()
         .map(|host| {
-            let mut endpoint = service::endpoint(&host.host, host.port, HealthStatus::Unknown);
+            let mut endpoint = host.endpoint();
             if let (Some(sni), Some(_)) = (&host.sni, &identity) {
                 names.insert(sni);
                 endpoint.metadata = Some(socket_match_metadata(sni));

@@ -114,16 +114,33 @@ impl Translator {
 
     pub(super) fn run_endpoints(&mut self, unit: &Unit, id: &ClusterId) {
         let output = self.run(unit, |reader, _| match &id.backend {
-            BackendObject::Service(name, port) => Some(service::endpoints(reader, id, name, *port)),
+            BackendObject::Service(name, port) => service::endpoints(reader, id, name, *port),
             BackendObject::Static(name) => {
                 let backend = reader.get::<Backend>(&name.namespace, &name.name)?;
                 let backend = static_backend::parse(backend).ok()?;
                 Some((static_backend::assignment(id, &backend), Problems::default()))
             }
         });
-        if let Some(Some((resource, problems))) = output {
-            self.set_problems(unit, problems);
-            self.publish_cluster(id, |state| state.endpoints = Some(Arc::clone(&resource)), &resource);
+        match output {
+            Some(Some((resource, problems))) => {
+                self.set_problems(unit, problems);
+                self.publish_cluster(id, |state| state.endpoints = Some(Arc::clone(&resource)), &resource);
+            }
+            Some(None) => self.withdraw_endpoints(unit, id),
+            None => {}
+        }
+    }
+
+    /// The cluster has become one whose endpoints do not travel by themselves.
+    fn withdraw_endpoints(&mut self, unit: &Unit, id: &ClusterId) {
+        self.set_problems(unit, Problems::default());
+        let Some(state) = self.clusters.get_mut(id) else { return };
+        if state.endpoints.take().is_none() || id.is_part_of_listener() {
+            return;
+        }
+        let users: Vec<NamespacedName> = state.users.gateways().cloned().collect();
+        for gateway in users {
+            self.remove_resource(&gateway, (ResourceType::ClusterLoadAssignment, id.name()));
         }
     }
 

@@ -10,7 +10,7 @@ use postern_api::kgateway::Backend;
 
 use super::{Reading, TlsTarget, on, read, target_kind, targets};
 use crate::Options;
-use crate::backend::{BackendObject, Security, service};
+use crate::backend::{BackendObject, Security, external, service};
 use crate::dependency::Reader;
 use crate::infrastructure::PortProtocol;
 use crate::object::{Kind, NamespacedName, ObjectKey};
@@ -155,7 +155,15 @@ fn ports(reader: &Reader<'_>, backend: &ObjectKey) -> Option<BTreeMap<u16, Optio
         service::serves(port, number, PortProtocol::Tcp)
             .then(|| (number, port.name.clone().filter(|name| !name.is_empty())))
     });
-    Some(named.collect())
+    let mut ports: BTreeMap<_, _> = named.collect();
+    if external::is_external_name(service) {
+        // Routes may name ports that the Service does not list.
+        let used = reader.clusters_of(backend).map(|(id, _)| port_of(&id.backend));
+        used.for_each(|port| {
+            ports.entry(port).or_insert(None);
+        });
+    }
+    Some(ports)
 }
 
 /// The Gateways that send requests to some of the clusters of `backend`, by port and security.
@@ -164,14 +172,17 @@ fn users(
     backend: &ObjectKey,
     concerned: impl Fn(u16, &Security) -> bool,
 ) -> BTreeSet<NamespacedName> {
-    let clusters = reader.clusters_of(backend).filter(|(id, _)| {
-        let port = match &id.backend {
-            BackendObject::Service(_, port) => *port,
-            BackendObject::Static(_) => 0,
-        };
-        concerned(port, &id.security)
-    });
+    let clusters = reader.clusters_of(backend);
+    let clusters = clusters.filter(|(id, _)| concerned(port_of(&id.backend), &id.security));
     clusters.flat_map(|(_, users)| users.gateways().cloned()).collect()
+}
+
+/// The port under which [`ports`] has a backend.
+fn port_of(backend: &BackendObject) -> u16 {
+    match backend {
+        BackendObject::Service(_, port) => *port,
+        BackendObject::Static(_) => 0,
+    }
 }
 
 fn reference(gateway: &NamespacedName) -> ParentReference {
