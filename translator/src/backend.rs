@@ -10,11 +10,14 @@ pub(crate) mod service;
 pub(crate) mod static_backend;
 pub(crate) mod tls_policy;
 pub(crate) mod traffic_policy;
+pub(crate) mod x_backend;
 
 use std::fmt;
 
+use crate::dependency::Reader;
 use crate::infrastructure::PortProtocol;
 use crate::object::{Kind, NamespacedName, ObjectKey};
+use crate::session::Session;
 
 /// The object behind a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +26,8 @@ pub(crate) enum BackendObject {
     Service(NamespacedName, u16),
     /// A `Backend` of type Static.
     Static(NamespacedName),
+    /// An `XBackend`.
+    XBackend(NamespacedName),
 }
 
 impl BackendObject {
@@ -31,6 +36,7 @@ impl BackendObject {
         let (kind, name) = match self {
             Self::Service(name, _) => (Kind::Service, name),
             Self::Static(name) => (Kind::Backend, name),
+            Self::XBackend(name) => (Kind::XBackend, name),
         };
         ObjectKey::new(kind, &name.namespace, &name.name)
     }
@@ -40,9 +46,19 @@ impl BackendObject {
         match key.kind {
             Kind::Service => Some(Self::Service(key.namespaced_name(), 0)),
             Kind::Backend => Some(Self::Static(key.namespaced_name())),
+            Kind::XBackend => Some(Self::XBackend(key.namespaced_name())),
             _ => None,
         }
     }
+}
+
+/// How sessions with a backend are kept: as it says itself, else as the policy on it says.
+pub(crate) fn session(reader: &Reader<'_>, backend: &BackendObject) -> Option<Session> {
+    let own = match backend {
+        BackendObject::XBackend(name) => x_backend::session(reader, name),
+        BackendObject::Service(..) | BackendObject::Static(_) => None,
+    };
+    own.or_else(|| traffic_policy::on(reader, &backend.key()).session)
 }
 
 /// What a backend gets, as far as it matters to the connection.
@@ -91,7 +107,7 @@ pub(crate) enum Security {
     Cleartext,
     /// By TLS as each host of a `Backend` says.
     OfHosts,
-    /// By TLS, as a BackendTLSPolicy says, else checked against the system's certificate authorities (`https`,
+    /// By TLS, as a BackendTLSPolicy or an XBackend says, else checked against the system's certificate authorities (`https`,
     /// `kubernetes.io/wss`).
     Tls,
     /// By TLS with the client certificate of this Gateway.
@@ -129,7 +145,9 @@ impl ClusterId {
     pub(crate) fn authority(&self) -> String {
         match &self.backend {
             BackendObject::Service(name, port) => format!("{}.{}.svc:{port}", name.name, name.namespace),
-            BackendObject::Static(name) => format!("{}.{}", name.name, name.namespace),
+            BackendObject::Static(name) | BackendObject::XBackend(name) => {
+                format!("{}.{}", name.name, name.namespace)
+            }
         }
     }
 
@@ -149,6 +167,7 @@ impl fmt::Display for ClusterId {
         match &self.backend {
             BackendObject::Service(name, port) => write!(f, "{name}:{port}")?,
             BackendObject::Static(name) => write!(f, "backend/{name}")?,
+            BackendObject::XBackend(name) => write!(f, "xbackend/{name}")?,
         }
         f.write_str(match self.upstream {
             Upstream::Http1 => "",

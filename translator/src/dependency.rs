@@ -29,7 +29,8 @@ use crate::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
 use crate::policy::{Policy, Target};
 use crate::route::RouteShares;
 use crate::store::Store;
-use crate::tls::authorities::{Anchors, BundleId};
+use crate::tls::authorities::Anchors;
+use crate::tls::secret::SecretId;
 use crate::translator::state::{ClusterState, Users};
 
 /// Something that a unit can have read.
@@ -92,8 +93,8 @@ pub(crate) enum Unit {
     Cluster(ClusterId),
     /// The endpoints of one Envoy cluster.
     Endpoints(ClusterId),
-    /// The secret with certificates of authorities.
-    Bundle(BundleId),
+    /// A secret that clusters and listeners share.
+    Secret(SecretId),
     /// Status of an extension resource that others refer to.
     Extension(ObjectKey),
     /// Status of a policy.
@@ -114,7 +115,7 @@ impl Unit {
             Self::Policy(name) => key(Kind::TrafficPolicy, name),
             Self::TlsPolicy(name) => key(Kind::BackendTlsPolicy, name),
             Self::Cluster(id) | Self::Endpoints(id) => id.backend.key(),
-            Self::Bundle(id) => id.sources()[0].clone(),
+            Self::Secret(id) => id.object(),
         }
     }
 }

@@ -4,7 +4,7 @@ use postern_api::gateway_api::{condition_type, reason};
 use postern_api::kgateway::{Backend, DirectResponse};
 
 use crate::Options;
-use crate::backend::{static_backend, traffic_policy};
+use crate::backend::{static_backend, traffic_policy, x_backend};
 use crate::dependency::Reader;
 use crate::infrastructure;
 use crate::object::{Kind, ObjectKey};
@@ -34,6 +34,7 @@ pub(crate) fn translate(
             (object.metadata.generation, filters::answer(object).err())
         }
         Kind::XBackendTrafficPolicy => return traffic_policy::status::translate(reader, key, options),
+        Kind::XBackend => return x_backend::status::translate(reader, key, options),
         Kind::XTelemetryPolicy => return telemetry::status(reader, key, options),
         Kind::GatewayParameters => return infrastructure::status(reader, key, options),
         _ => return unsupported::translate(reader, key, options),

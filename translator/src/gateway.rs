@@ -2,7 +2,7 @@
 //! ListenerSets are listeners of their Gateway (GEP-1713).
 
 mod addresses;
-mod certificates;
+pub(crate) mod certificates;
 pub(crate) mod class;
 pub(crate) mod client_certificate;
 mod conflicts;
@@ -42,8 +42,8 @@ use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::problem::Problems;
 use crate::resource::Resource;
 use crate::telemetry::{self, Tracing};
-use crate::tls::authorities::BundleId;
 use crate::tls::options::TlsOptions;
+use crate::tls::secret::SecretId;
 
 /// Everything that follows from a Gateway and its ListenerSets.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub(crate) struct GatewayOutput {
     /// The clusters that the listeners themselves need.
     pub(crate) clusters: BTreeSet<ClusterId>,
     /// The certificates of authorities that listeners trust.
-    pub(crate) bundles: BTreeSet<BundleId>,
+    pub(crate) shared_secrets: BTreeSet<SecretId>,
     /// Without the counts of routes and without `Programmed` of the Gateway.
     pub(crate) status: GatewayStatus,
     /// What keeps the Gateway from being programmed, besides its listeners.
@@ -250,7 +250,8 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         .collect();
     let own = judgements.remove(&key).unwrap_or_default();
     let own: Vec<_> = own.into_iter().map(|judgement| judgement.status).collect();
-    let bundles = serving.iter().filter_map(|it| Some(it.tls.clients.as_ref()?.bundle.clone())).collect();
+    let trusted = serving.iter().filter_map(|it| Some(it.tls.clients.as_ref()?.bundle.clone()));
+    let shared_secrets = trusted.map(SecretId::Authorities).collect();
     let status = GatewayStatus {
         addresses: addresses.assigned,
         conditions: [
@@ -270,7 +271,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         plan: ListenerPlan { addresses: addresses.bind, tracing, serving },
         secrets,
         clusters,
-        bundles,
+        shared_secrets,
         status,
         obstacle: addresses.obstacle,
         sets,

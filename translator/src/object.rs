@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_api::gateway_api::{
@@ -185,6 +185,7 @@ kinds! {
     Secret(Secret) = "Secret" in "" ["v1"] Namespaced;
     ConfigMap(ConfigMap) = "ConfigMap" in "" ["v1"] Namespaced;
     EndpointSlice(EndpointSlice) = "EndpointSlice" in "discovery.k8s.io" ["v1"] Namespaced;
+    Pod(Pod) = "Pod" in "" ["v1"] Namespaced;
     ClusterTrustBundle(ClusterTrustBundle) = "ClusterTrustBundle" in "certificates.k8s.io" ["v1" "v1beta1"] Cluster;
     GatewayClass(GatewayClass) = "GatewayClass" in "gateway.networking.k8s.io" ["v1" "v1beta1"] Cluster;
     Gateway(Gateway) = "Gateway" in "gateway.networking.k8s.io" ["v1" "v1beta1"] Namespaced;
@@ -253,6 +254,8 @@ macro_rules! same_spec {
     ($a:expr, $b:expr; $($kind:ident)+) => {
         match ($a, $b) {
             $((Object::$kind(a), Object::$kind(b)) => a.spec == b.spec,)+
+            // Of a Pod only the status is read; its kubelet writes often, and mostly what nobody here reads.
+            (Object::Pod(a), Object::Pod(b)) => a.status == b.status,
             _ => false,
         }
     };

@@ -3,3 +3,4 @@
 pub(crate) mod authorities;
 pub(crate) mod names;
 pub(crate) mod options;
+pub(crate) mod secret;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use postern_api::gateway_api::{Gateway, GatewayClass, ListenerSet};
 
 use self::observe::Refusals;
-use self::state::{BundleState, ClusterState, GatewayState};
+use self::state::{ClusterState, GatewayState, SecretState};
 use crate::Options;
 use crate::backend::{ClusterId, tls_policy};
 use crate::dependency::{Dependencies, Dependency, Reader, References, Results, Unit};
@@ -30,7 +30,7 @@ use crate::resource::{Resource, ResourceChange, ResourceType};
 use crate::route::{self, GatewayShare, RouteOutput, RouteShares};
 use crate::status::Status;
 use crate::store::{Change, Store};
-use crate::tls::authorities::BundleId;
+use crate::tls::secret::SecretId;
 use crate::{envoy, extension};
 
 /// What changed since the last [`Translator::translate`].
@@ -99,7 +99,7 @@ pub struct Translator {
     /// What each route added to its Gateways.
     routes: BTreeMap<ObjectKey, RouteShares>,
     clusters: BTreeMap<ClusterId, ClusterState>,
-    bundles: BTreeMap<BundleId, BundleState>,
+    secrets: BTreeMap<SecretId, SecretState>,
     statuses: BTreeMap<ObjectKey, Status>,
     problems: BTreeMap<Unit, Problems>,
     observations: BTreeMap<NamespacedName, Observation>,
@@ -141,7 +141,7 @@ impl Translator {
             gateways: BTreeMap::new(),
             routes: BTreeMap::new(),
             clusters: BTreeMap::new(),
-            bundles: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             statuses: BTreeMap::new(),
             problems: BTreeMap::new(),
             observations: BTreeMap::new(),
@@ -188,6 +188,7 @@ impl Translator {
             | Kind::Secret
             | Kind::ConfigMap
             | Kind::EndpointSlice
+            | Kind::Pod
             | Kind::ClusterTrustBundle
             | Kind::ReferenceGrant => false,
             _ => self.dirty.insert(Unit::Extension(key)),
@@ -240,7 +241,7 @@ impl Translator {
             Unit::Route(key) => self.run_route(unit, key),
             Unit::Cluster(id) => self.run_cluster(unit, id),
             Unit::Endpoints(id) => self.run_endpoints(unit, id),
-            Unit::Bundle(id) => self.run_bundle(unit, id),
+            Unit::Secret(id) => self.run_secret(unit, id),
             Unit::Extension(key) => self.run_extension(unit, key),
             Unit::Policy(name) => self.run_policy(unit, name),
             Unit::TlsPolicy(name) => self.run_tls_policy(unit, name),
@@ -543,7 +544,7 @@ impl Translator {
         let state = self.gateways.entry(name.clone()).or_default();
         let secrets = std::mem::replace(&mut state.secrets, wanted);
         let gone: Vec<String> = secrets.difference(&state.secrets).cloned().collect();
-        let bundles = std::mem::replace(&mut state.bundles, output.bundles.clone());
+        let shared = std::mem::replace(&mut state.shared_secrets, output.shared_secrets.clone());
         if state.uid != output.uid {
             self.observations.remove(name);
         }
@@ -569,11 +570,11 @@ impl Translator {
         for resource in output.secrets {
             self.set_resource(name, resource);
         }
-        for id in output.bundles.difference(&bundles) {
-            self.add_bundle_user(name, id);
+        for id in output.shared_secrets.difference(&shared) {
+            self.add_secret_user(name, id);
         }
-        for id in bundles.difference(&output.bundles) {
-            self.remove_bundle_user(name, id);
+        for id in shared.difference(&output.shared_secrets) {
+            self.remove_secret_user(name, id);
         }
         self.changed.gateways.insert(name.clone());
         self.replace_model(name, Some(&output.model));

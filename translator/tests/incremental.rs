@@ -99,6 +99,37 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         ],
     ),
     (
+        Kind::XBackend,
+        "a",
+        "own",
+        &[
+            "spec: {type: EndpointSelector, endpointSelector: {matchLabels: {app: x}}, port: {number: 80}}",
+            "spec: {type: ExternalHostname, externalHostname: {hostname: own.example.org}, port: {number: 443}, tls: {mode: ServerOnly, validation: {hostname: own.example.org, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}}",
+            "spec: {type: EndpointSelector, endpointSelector: {matchLabels: {app: y}}, port: {number: 81}, protocol: HTTP2, sessionPersistence: {cookie: {}}, tls: {mode: ClientAndServer, clientCertificateRef: {name: cert, namespace: b}, validation: {hostname: own.example.org, wellKnownCACertificates: System}}}",
+            "spec: {type: EndpointSelector, endpointSelector: {matchLabels: {app: x}}, port: {number: 80}, tls: {mode: ClientAndServer, clientCertificateRef: {name: cert}, validation: {hostname: own.example.org, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}}",
+            "spec: {type: ExternalHostname, externalHostname: {hostname: localhost}, port: {number: 80}}",
+        ],
+    ),
+    (
+        Kind::HttpRoute,
+        "a",
+        "owned",
+        &[
+            "spec: {parentRefs: [{name: one}], hostnames: [o.x.org], rules: [{backendRefs: [{group: gateway.networking.x-k8s.io, kind: XBackend, name: own}, {name: s1, port: 80}]}]}",
+            "spec: {parentRefs: [{name: one}, {name: two, namespace: b}], hostnames: [o.x.org], rules: [{backendRefs: [{group: gateway.networking.x-k8s.io, kind: XBackend, name: own}]}]}",
+        ],
+    ),
+    (
+        Kind::Pod,
+        "a",
+        "pod",
+        &[
+            "labels: {app: x}; status: {podIP: 10.0.1.1, conditions: [{type: Ready, status: 'True'}]}",
+            "labels: {app: y}; status: {podIP: 10.0.1.1, conditions: [{type: Ready, status: 'True'}]}",
+            "labels: {app: x}; status: {podIP: 10.0.1.2, conditions: [{type: Ready, status: 'False'}]}",
+        ],
+    ),
+    (
         Kind::XTelemetryPolicy,
         "a",
         "traces",
@@ -191,6 +222,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: a}], to: [{group: '', kind: Service}]}",
             "spec: {from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: a}], to: [{group: '', kind: Secret}]}",
             "spec: {from: [{group: gateway.networking.k8s.io, kind: ListenerSet, namespace: a}], to: [{group: '', kind: Secret}]}",
+            "spec: {from: [{group: gateway.networking.x-k8s.io, kind: XBackend, namespace: a}], to: [{group: '', kind: Secret}]}",
         ],
     ),
     (

@@ -16,6 +16,7 @@
 //!   discovery has to say for [`Timing::absence`] without a gap and the collection has to confirm with 404.
 //! - An object that cannot be read is reported ([`WatchEvent::Invalid`]); the last good version of it stays, and so do all others.
 //! - A list after a lost watch brings only what has changed, judged by uid and resourceVersion.
+//! - Pods are watched while the API server serves XBackends, and of each only the little is kept that makes an endpoint.
 //! - Changes that arrive together go out together, the first one at once; a slow receiver slows the watches down.
 //!
 //! # What it is allowed to do (RBAC)
@@ -277,22 +278,31 @@ fn tasks(
 
     let mut presences = BTreeMap::new();
     let mut followed = Vec::new();
+    let mut companions = Vec::new();
     for kind in Kind::ALL.iter().copied().filter(|kind| !references::KINDS.contains(kind)) {
-        let presence = Served::built_in(kind).map_or(Presence::Unknown, Presence::Served);
-        let (sender, presence) = watch::channel(presence);
+        let known = Served::built_in(kind).filter(|_| companion_of(kind).is_none());
+        let (sender, presence) = watch::channel(known.map_or(Presence::Unknown, Presence::Served));
         let places: &[Option<String>] = match (kind.is_namespaced(), cluster) {
             (true, _) => &namespaces,
             (false, true) => &[None],
             (false, false) => continue,
         };
         followed.extend(places.iter().map(|place| (kind, place.clone(), presence.clone())));
-        presences.insert(kind, sender);
+        match companion_of(kind) {
+            Some(other) => companions.push((kind, other, sender)),
+            None => drop(presences.insert(kind, sender)),
+        }
     }
     let references = |outlet| References::new(&context, outlet, filter.clone(), &namespaces, requests);
     let feeds = followed.len() + references::KINDS.len() * namespaces.len() + 1;
     let (outlet, batches) = Batches::new(events, feeds);
 
     let mut tasks = JoinSet::new();
+    for (kind, other, sender) in companions {
+        if let Some(other) = presences.get(&other) {
+            tasks.spawn(presence::follow(kind, other.subscribe(), sender));
+        }
+    }
     tasks.spawn(batches.run());
     tasks.spawn(references(&outlet).run());
     for (kind, namespace, presence) in followed {
@@ -318,6 +328,14 @@ fn tasks(
     }
     tasks.spawn(discovery::run(context, presences, back_sender));
     tasks
+}
+
+/// The kind for whose sake a built-in one is watched. There may be very many Pods, and only an XBackend selects them.
+const fn companion_of(kind: Kind) -> Option<Kind> {
+    match kind {
+        Kind::Pod => Some(Kind::XBackend),
+        _ => None,
+    }
 }
 
 /// Ends everything with the receiver, or with the first task that panics.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -87,6 +87,9 @@ pub struct Backend {
     task: JoinHandle<()>,
 }
 
+/// Any port of loopback.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 impl Backend {
     /// An echo server named `name`.
     pub async fn start(name: &str) -> Self {
@@ -95,17 +98,23 @@ impl Backend {
 
     /// A server whose `handler` decides on each request.
     pub async fn replying(name: &str, handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        Self::launch(name, Box::new(handler), None).await
+        Self::launch(name, LOOPBACK, Box::new(handler), None).await
+    }
+
+    /// An echo server at an address of its own, such as 127.0.0.2.
+    pub async fn at(name: &str, address: SocketAddr) -> Self {
+        Self::launch(name, address, Box::new(|_| Reply::Echo), None).await
     }
 
     /// An echo server that terminates TLS with `certificate`.
     pub async fn tls(name: &str, certificate: &Certificate) -> Self {
-        Self::launch(name, Box::new(|_| Reply::Echo), Some(acceptor(certificate, None))).await
+        Self::launch(name, LOOPBACK, Box::new(|_| Reply::Echo), Some(acceptor(certificate, None))).await
     }
 
     /// An echo server that terminates TLS with `certificate` and refuses clients without a certificate of `clients`.
     pub async fn mutual_tls(name: &str, certificate: &Certificate, clients: &Authority) -> Self {
-        Self::launch(name, Box::new(|_| Reply::Echo), Some(acceptor(certificate, Some(clients)))).await
+        Self::launch(name, LOOPBACK, Box::new(|_| Reply::Echo), Some(acceptor(certificate, Some(clients))))
+            .await
     }
 
     /// Shows another certificate in handshakes to come.
@@ -113,8 +122,13 @@ impl Backend {
         *self.acceptor.lock().unwrap_or_else(PoisonError::into_inner) = Some(acceptor(certificate, clients));
     }
 
-    async fn launch(name: &str, handler: Box<Handler>, acceptor: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind a backend");
+    async fn launch(
+        name: &str,
+        address: SocketAddr,
+        handler: Box<Handler>,
+        acceptor: Option<TlsAcceptor>,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.expect("bind a backend");
         let address = listener.local_addr().expect("address of a backend");
         let inner = Arc::new(Inner { name: name.to_owned(), handler, log: Mutex::default() });
         let acceptor = Arc::new(Mutex::new(acceptor));

@@ -54,3 +54,5 @@ mod telemetry;
 mod tls_routes;
 #[path = "traffic/udp.rs"]
 mod udp;
+#[path = "traffic/x_backends.rs"]
+mod x_backends;

@@ -1,24 +1,27 @@
 //! A cluster as a unit: from its identity to the Envoy cluster and what that needs beside it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
+use postern_api::gateway_api::XBackend;
 use postern_api::kgateway::Backend;
 
-use super::tls_policy::{self, Trust};
+use super::tls_policy::{self, Reading, Trust};
 use super::traffic_policy;
+use super::x_backend::{self, Destination};
 use super::{BackendObject, ClusterId, Security, external, service, static_backend};
 use crate::Options;
 use crate::dependency::Reader;
 use crate::envoy::cluster::{self, Identity, Protection};
 use crate::resource::Resource;
-use crate::tls::authorities::BundleId;
+use crate::tls::secret::SecretId;
 
 /// An Envoy cluster.
 pub(crate) struct ClusterOutput {
     pub(crate) resource: Arc<Resource>,
-    /// The certificates of authorities that the cluster trusts, if they come as a secret.
-    pub(crate) bundle: Option<BundleId>,
+    /// The secrets that the cluster names and that are not a Gateway's own.
+    pub(crate) secrets: BTreeSet<SecretId>,
 }
 
 /// Translates a cluster; `None` if there is no such backend.
@@ -30,43 +33,81 @@ pub(crate) fn translate(reader: &Reader<'_>, id: &ClusterId, options: &Options) 
             let object = reader.get::<Service>(&key.namespace, &key.name)?;
             let ports = object.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
             let port = ports.iter().find(|port| service::serves(port, *number, id.transport()));
-            let (protection, bundle) = protection(reader, id, port.and_then(|port| port.name.as_deref()));
+            let (protection, secrets) = protection(reader, id, port.and_then(|port| port.name.as_deref()));
             let ca = &options.system_ca_file;
             let resource = if external::is_external_name(object) {
                 let host = external::name_of(object).ok()?;
                 let host = external::endpoint(host, *number, id.security != Security::Cleartext);
                 cluster::hosts_cluster(id, &[host], &protection, budget, ca)
             } else {
-                cluster::service_cluster(id, &protection, budget, ca)
+                cluster::eds_cluster(id, &protection, budget, ca)
             };
-            Some(ClusterOutput { resource, bundle })
+            Some(ClusterOutput { resource, secrets })
         }
         BackendObject::Static(_) => {
             let object = reader.get::<Backend>(&key.namespace, &key.name)?;
             let backend = static_backend::parse(object).ok()?;
-            let (protection, bundle) = protection(reader, id, None);
+            let (protection, secrets) = protection(reader, id, None);
             let resource =
                 cluster::hosts_cluster(id, &backend.hosts, &protection, budget, &options.system_ca_file);
-            Some(ClusterOutput { resource, bundle })
+            Some(ClusterOutput { resource, secrets })
+        }
+        BackendObject::XBackend(_) => {
+            let object = reader.get::<XBackend>(&key.namespace, &key.name)?;
+            let parsed = x_backend::parse(object).ok()?;
+            let (protection, secrets) = own_protection(reader, id, object);
+            let ca = &options.system_ca_file;
+            let resource = match parsed.destination {
+                Destination::Pods(_) => cluster::eds_cluster(id, &protection, budget, ca),
+                Destination::Host(name) => {
+                    let host = external::endpoint(name, parsed.port, false);
+                    cluster::hosts_cluster(id, &[host], &protection, budget, ca)
+                }
+            };
+            Some(ClusterOutput { resource, secrets })
         }
     }
 }
 
 /// How the connections of a cluster are protected, and the certificates of authorities for it.
-fn protection(reader: &Reader<'_>, id: &ClusterId, port: Option<&str>) -> (Protection, Option<BundleId>) {
+fn protection(reader: &Reader<'_>, id: &ClusterId, port: Option<&str>) -> (Protection, BTreeSet<SecretId>) {
     if id.security == Security::Cleartext {
-        return (Protection::None, None);
+        return (Protection::None, BTreeSet::new());
     }
     let identity = identity(reader, &id.security);
     let Some((_, policy)) = tls_policy::on(reader, &id.backend.key(), port).into_iter().next() else {
-        return (Protection::Unspecified { identity }, None);
+        return (Protection::Unspecified { identity }, BTreeSet::new());
     };
-    let Some(tls) = tls_policy::read(reader, policy).tls else { return (Protection::Refused, None) };
-    let bundle = match &tls.trust {
-        Trust::System => None,
-        Trust::Bundle(bundle) => Some(bundle.clone()),
+    as_read(tls_policy::read(reader, policy), identity)
+}
+
+/// The same of an XBackend, whose own certificate comes before that of a Gateway.
+fn own_protection(
+    reader: &Reader<'_>,
+    id: &ClusterId,
+    backend: &XBackend,
+) -> (Protection, BTreeSet<SecretId>) {
+    let Some(own) = x_backend::tls::read(reader, backend).filter(|_| id.security != Security::Cleartext)
+    else {
+        return (Protection::None, BTreeSet::new());
     };
-    (Protection::Policy { tls: Box::new(tls), identity }, bundle)
+    let Some(secret) = own.identity.map(SecretId::Client) else {
+        return as_read(own.reading, identity(reader, &id.security));
+    };
+    let (protection, mut secrets) = as_read(own.reading, Some(secret.name()));
+    if protection != Protection::Refused {
+        secrets.insert(secret);
+    }
+    (protection, secrets)
+}
+
+fn as_read(reading: Reading, identity: Identity) -> (Protection, BTreeSet<SecretId>) {
+    let Some(tls) = reading.tls else { return (Protection::Refused, BTreeSet::new()) };
+    let secrets = match &tls.trust {
+        Trust::System => BTreeSet::new(),
+        Trust::Bundle(bundle) => [SecretId::Authorities(bundle.clone())].into(),
+    };
+    (Protection::Policy { tls: Box::new(tls), identity }, secrets)
 }
 
 /// The certificate that the Gateway shows, if it has one.

@@ -1,12 +1,12 @@
 //! From a backendRef to a cluster, or to the reason why there is none.
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
-use postern_api::gateway_api::{BackendRef, reason};
+use postern_api::gateway_api::{BackendRef, XBackend, reason};
 use postern_api::kgateway::Backend;
 
 use super::service::{self};
 use super::static_backend::{self, StaticBackend};
-use super::{BackendObject, ClusterId, Security, Traffic, Upstream, external, tls_policy};
+use super::{BackendObject, ClusterId, Security, Traffic, Upstream, external, tls_policy, x_backend};
 use crate::dependency::Reader;
 use crate::grants::{self, Reference};
 use crate::infrastructure::PortProtocol;
@@ -63,12 +63,13 @@ pub(crate) fn carrying<F>(
     let kind = reference.kind.as_deref().unwrap_or(Kind::Service.as_str());
     let namespace = reference.namespace.as_deref().unwrap_or(&route.namespace);
     let name = NamespacedName::new(namespace, &reference.name);
-    let Some(known @ (Kind::Service | Kind::Backend)) = Kind::from_group_kind(group, kind) else {
+    let Some(known @ (Kind::Service | Kind::Backend | Kind::XBackend)) = Kind::from_group_kind(group, kind)
+    else {
         return Err(unresolved(
             reason::INVALID_KIND,
             ".kind",
             format!("{kind} (group {group:?}) cannot be a backend"),
-            "refer to a Service, or to a Backend of group gateway.kgateway.dev",
+            "refer to a Service, to an XBackend, or to a Backend of group gateway.kgateway.dev",
         ));
     };
     let asked = Reference {
@@ -90,6 +91,7 @@ pub(crate) fn carrying<F>(
     }
     match known {
         Kind::Backend => backend_object(reader, name, traffic),
+        Kind::XBackend => x_backend(reader, name, reference.port, traffic),
         _ => service(reader, name, reference.port, traffic),
     }
 }
@@ -139,6 +141,48 @@ fn backend_object(
             format!("mend {} of the Backend", fault.field),
         )),
     }
+}
+
+fn x_backend(
+    reader: &Reader<'_>,
+    name: NamespacedName,
+    port: Option<u16>,
+    traffic: Traffic,
+) -> Result<ClusterId, Unresolved> {
+    let Some(object) = reader.get::<XBackend>(&name.namespace, &name.name) else {
+        return Err(unresolved(
+            reason::BACKEND_NOT_FOUND,
+            ".name",
+            format!("XBackend {name} does not exist"),
+            "create it, or mend the name",
+        ));
+    };
+    let parsed = x_backend::parse(object).map_err(|fault| {
+        unresolved(
+            reason::UNSUPPORTED_VALUE,
+            ".name",
+            format!("XBackend {name} is not valid: {}: {}", fault.field, fault.message),
+            format!("mend {} of the XBackend: {}", fault.field, fault.remedy),
+        )
+    })?;
+    if let Some(port) = port.filter(|port| *port != parsed.port) {
+        return Err(unresolved(
+            reason::BACKEND_NOT_FOUND,
+            ".port",
+            format!("XBackend {name} has the port {}, not {port}", parsed.port),
+            "leave the port out: an XBackend has one",
+        ));
+    }
+    let upstream = parsed.upstream(traffic).map_err(|(reason, why)| {
+        unresolved(
+            reason,
+            ".name",
+            format!("XBackend {name} {why}"),
+            "refer to a backend that fits the route, or change spec.protocol or spec.tls of this one",
+        )
+    })?;
+    let security = if parsed.tls { Security::Tls } else { Security::Cleartext };
+    Ok(ClusterId { backend: BackendObject::XBackend(name), upstream, security })
 }
 
 /// Whether a BackendTLSPolicy asks for TLS towards a backend. Where the client has opened it already, there is nothing to do;

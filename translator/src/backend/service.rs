@@ -19,8 +19,9 @@ use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::problem::Problems;
 use crate::resource::{Resource, ResourceType};
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum State {
+/// How far an endpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum State {
     /// Takes new requests.
     Ready,
     /// Shuts down, but still answers: keeps its sessions, and takes requests when nothing is ready.
@@ -131,7 +132,11 @@ fn collect(
     ports.len()
 }
 
-fn assignment(name: String, found: BTreeMap<(String, u16), (State, String)>) -> ClusterLoadAssignment {
+/// The endpoints of a cluster: by address and port, how far each is, and its zone, which may be empty.
+pub(crate) fn assignment(
+    name: String,
+    found: BTreeMap<(String, u16), (State, String)>,
+) -> ClusterLoadAssignment {
     // As kube-proxy does: when nothing is ready, endpoints that still serve while they shut down take over.
     let any_ready = found.values().any(|(state, _)| *state == State::Ready);
     let mut zones: BTreeMap<String, Vec<LbEndpoint>> = BTreeMap::new();

@@ -105,15 +105,25 @@ pub(crate) fn read(reader: &Reader<'_>, policy: &BackendTlsPolicy) -> Reading {
         policy.metadata.name.clone().unwrap_or_default(),
     );
     let key = ObjectKey::new(Kind::BackendTlsPolicy, &name.namespace, &name.name);
+    let options = options::parse(&policy.spec.options, Place::Backend);
+    read_validation(reader, &key, &policy.spec.validation, "spec.validation", options)
+}
+
+/// Reads how the object `key` wants its backends validated, which it says in the field `at`.
+pub(crate) fn read_validation(
+    reader: &Reader<'_>,
+    key: &ObjectKey,
+    validation: &BackendTlsPolicyValidation,
+    at: &str,
+    options: options::Parsed,
+) -> Reading {
     let mut out = Reading::default();
-    let validation = &policy.spec.validation;
     let mut faults = Vec::new();
-    let server_name = server_name(validation).map_err(|fault| faults.push(fault)).ok();
-    let names = names(validation, server_name.as_deref(), &mut faults);
-    let parsed = options::parse(&policy.spec.options, Place::Backend);
-    faults.extend(parsed.errors.into_iter().map(|fault| fault.within("spec.options")));
-    out.warnings.extend(parsed.warnings.into_iter().map(|fault| fault.within("spec.options")));
-    let trust = trust(reader, &key, validation, &mut faults, &mut out);
+    let server_name = server_name(validation).map_err(|fault| faults.push(fault.within(at))).ok();
+    let names = names(validation, server_name.as_deref(), at, &mut faults);
+    faults.extend(options.errors.into_iter().map(|fault| fault.within("spec.options")));
+    out.warnings.extend(options.warnings.into_iter().map(|fault| fault.within("spec.options")));
+    let trust = trust(reader, key, validation, at, &mut faults, &mut out);
     if let Some(fault) = faults.first() {
         out.not_accepted = Some((reason::INVALID, format!("{}: {}", fault.field, fault.message)));
     }
@@ -121,7 +131,7 @@ pub(crate) fn read(reader: &Reader<'_>, policy: &BackendTlsPolicy) -> Reading {
     if out.not_accepted.is_none()
         && let (Some(server_name), Some(trust)) = (server_name, trust)
     {
-        out.tls = Some(BackendTls { server_name, names, trust, options: parsed.options });
+        out.tls = Some(BackendTls { server_name, names, trust, options: options.options });
     }
     out
 }
@@ -130,7 +140,7 @@ fn server_name(validation: &BackendTlsPolicyValidation) -> Result<String, Fault>
     match Hostname::parse(&validation.hostname) {
         Ok(Hostname::Exact(name)) => Ok(name),
         _ => Err(Fault::new(
-            "spec.validation.hostname",
+            ".hostname",
             format!("{:?} is not a precise host name", validation.hostname),
             "give the DNS name of the backend, without wildcard",
         )),
@@ -141,13 +151,14 @@ fn server_name(validation: &BackendTlsPolicyValidation) -> Result<String, Fault>
 fn names(
     validation: &BackendTlsPolicyValidation,
     server_name: Option<&str>,
+    at: &str,
     faults: &mut Vec<Fault>,
 ) -> Vec<SubjectName> {
     let mut names = Vec::new();
     for (index, given) in validation.subject_alt_names.iter().enumerate() {
         match subject_name(given) {
             Ok(name) => names.push(name),
-            Err(fault) => faults.push(fault.within(&format!("spec.validation.subjectAltNames[{index}]"))),
+            Err(fault) => faults.push(fault.within(&format!("{at}.subjectAltNames[{index}]"))),
         }
     }
     if validation.subject_alt_names.is_empty() {
@@ -188,6 +199,7 @@ fn trust(
     reader: &Reader<'_>,
     key: &ObjectKey,
     validation: &BackendTlsPolicyValidation,
+    at: &str,
     faults: &mut Vec<Fault>,
     out: &mut Reading,
 ) -> Option<Trust> {
@@ -195,7 +207,7 @@ fn trust(
     match &validation.well_known_ca_certificates {
         Some(_) if !references.is_empty() => {
             faults.push(Fault::new(
-                "spec.validation.wellKnownCACertificates",
+                format!("{at}.wellKnownCACertificates"),
                 "caCertificateRefs and wellKnownCACertificates exclude each other",
                 "keep one of them",
             ));
@@ -204,7 +216,7 @@ fn trust(
         Some(WellKnownCaCertificates::System) => Some(Trust::System),
         Some(other) => {
             faults.push(Fault::new(
-                "spec.validation.wellKnownCACertificates",
+                format!("{at}.wellKnownCACertificates"),
                 format!("{:?} is not known", other.as_str()),
                 "use System, or name the authorities in caCertificateRefs",
             ));
@@ -212,7 +224,7 @@ fn trust(
         }
         None if references.is_empty() => {
             faults.push(Fault::new(
-                "spec.validation",
+                at,
                 "it is not said whose certificates are trusted",
                 "set caCertificateRefs, or wellKnownCACertificates: System",
             ));
@@ -224,7 +236,7 @@ fn trust(
                 kind: &reference.kind,
                 namespace: None,
                 name: &reference.name,
-                field: format!("spec.validation.caCertificateRefs[{index}]"),
+                field: format!("{at}.caCertificateRefs[{index}]"),
             });
             let resolved = authorities::resolve(reader, key, references);
             unresolved(resolved.refusals, resolved.bundle.is_some(), out);

@@ -57,8 +57,8 @@ pub(crate) enum Protection {
     Refused,
 }
 
-/// The cluster of a Service port; its endpoints travel by EDS.
-pub(crate) fn service_cluster(
+/// A cluster whose endpoints travel by EDS.
+pub(crate) fn eds_cluster(
     id: &ClusterId,
     protection: &Protection,
     budget: Option<RetryBudget>,

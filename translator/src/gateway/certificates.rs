@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 use super::ListenerConditions;
 use crate::dependency::Reader;
 use crate::grants::{self, Reference};
-use crate::object::{Kind, ObjectKey};
+use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::problem::Problems;
 use crate::resource::{Resource, ResourceType};
 
@@ -81,18 +81,18 @@ pub(crate) fn resolve(
 }
 
 /// Why a reference leads to no certificate.
-pub(super) struct Refusal {
-    pub(super) reason: &'static str,
-    pub(super) message: String,
-    pub(super) remedy: String,
+pub(crate) struct Refusal {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+    pub(crate) remedy: String,
     /// The object to mend, if it is not the one that refers.
-    pub(super) object: Option<ObjectKey>,
+    pub(crate) object: Option<ObjectKey>,
     /// The field of that object.
-    pub(super) field: &'static str,
+    pub(crate) field: &'static str,
 }
 
 /// Follows a reference to a certificate with its key: to its SDS name and the secret.
-pub(super) fn certificate(
+pub(crate) fn certificate(
     reader: &Reader<'_>,
     owner: &ObjectKey,
     reference: &SecretObjectReference,
@@ -146,6 +146,12 @@ pub(super) fn certificate(
             field,
         })),
     }
+}
+
+/// The certificate and its key in a Secret, under an SDS name; `None` if there is none that can be used.
+pub(crate) fn of_secret(reader: &Reader<'_>, secret: &NamespacedName, name: &str) -> Option<Arc<Resource>> {
+    let (chain, key) = pair(reader.get::<Secret>(&secret.namespace, &secret.name)?).ok()?;
+    Some(secret_resource(name, chain, key))
 }
 
 type Fault = (&'static str, String, &'static str);

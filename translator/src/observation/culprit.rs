@@ -5,7 +5,7 @@ use crate::envoy::scope::ScopeId;
 use crate::infrastructure::Port;
 use crate::object::{Kind, ObjectKey};
 use crate::resource::ResourceType;
-use crate::tls::authorities::BundleId;
+use crate::tls::secret::SecretId;
 
 /// What a resource was made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(crate) fn culprit(resource_type: ResourceType, name: &str) -> Culprit {
             listener::stream::made_of(name).map(made_of)
         }
         ResourceType::Secret => {
-            BundleId::object(name).or_else(|| object(Kind::Secret, name)).map(Culprit::Object)
+            SecretId::object_of(name).or_else(|| object(Kind::Secret, name)).map(Culprit::Object)
         }
         ResourceType::ScopedRouteConfiguration | ResourceType::RouteConfiguration => {
             ScopeId::parse(name).map(Culprit::Routes)
@@ -50,6 +50,9 @@ fn cluster(name: &str) -> Option<ObjectKey> {
     let name = name.split_once('~').map_or(name, |(name, _)| name);
     if let Some(backend) = name.strip_prefix("backend/").filter(|rest| rest.contains('/')) {
         return object(Kind::Backend, backend);
+    }
+    if let Some(backend) = name.strip_prefix("xbackend/").filter(|rest| rest.contains('/')) {
+        return object(Kind::XBackend, backend);
     }
     object(Kind::Service, name.rsplit_once(':')?.0)
 }
@@ -78,6 +81,10 @@ mod tests {
             let service = ClusterId { backend, upstream, security: security.clone() };
             let found = culprit(ResourceType::ClusterLoadAssignment, &service.name());
             assert_eq!(found, Culprit::Object(ObjectKey::new(Kind::Service, "backend", "s")));
+            let backend = BackendObject::XBackend(name("x"));
+            let own = ClusterId { backend, upstream, security: security.clone() };
+            let found = culprit(ResourceType::Cluster, &own.name());
+            assert_eq!(found, Culprit::Object(ObjectKey::new(Kind::XBackend, "backend", "x")));
             let backend = ClusterId { backend: BackendObject::Static(name("b")), upstream, security };
             let found = culprit(ResourceType::Cluster, &backend.name());
             assert_eq!(found, Culprit::Object(ObjectKey::new(Kind::Backend, "backend", "b")));
@@ -89,6 +96,10 @@ mod tests {
         assert_eq!(
             culprit(ResourceType::Secret, "ca/configmap/a/root,secret/b/other"),
             Culprit::Object(ObjectKey::new(Kind::ConfigMap, "a", "root"))
+        );
+        assert_eq!(
+            culprit(ResourceType::Secret, "client/a/cert"),
+            Culprit::Object(ObjectKey::new(Kind::Secret, "a", "cert"))
         );
         assert_eq!(
             culprit(ResourceType::Secret, "ca/cert"),

@@ -13,7 +13,7 @@ use super::action::{Rule, Share};
 use super::filters::{self, Filters};
 use super::matches::Match;
 use super::retry::Retry;
-use crate::backend::{ClusterId, resolve, traffic_policy};
+use crate::backend::{self, ClusterId, resolve};
 use crate::dependency::{Parent, Reader};
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::policy::{self, CorsSetting, Policy};
@@ -144,8 +144,7 @@ pub(super) fn parse(
             Ok(mut filters) => {
                 unresolved.append(&mut filters.unresolved);
                 let weight = reference.weight();
-                let session =
-                    cluster.as_ref().and_then(|id| traffic_policy::on(reader, &id.backend.key()).session);
+                let session = cluster.as_ref().and_then(|id| backend::session(reader, &id.backend));
                 let share = Share { weight, cluster, filters: Arc::new(filters), session };
                 if weight > 0 {
                     out.rule.shares.push(share);

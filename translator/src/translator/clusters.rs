@@ -1,18 +1,18 @@
-//! Clusters, their endpoints and the certificates of authorities that they trust: there as long as somebody uses them.
+//! Clusters, their endpoints and the secrets that they name: there as long as somebody uses them.
 
 use std::sync::Arc;
 
 use postern_api::kgateway::Backend;
 
 use super::Translator;
-use super::state::{BundleState, ClusterState};
+use super::state::{ClusterState, SecretState};
 use crate::backend::cluster::{self, ClusterOutput};
-use crate::backend::{BackendObject, ClusterId, service, static_backend};
+use crate::backend::{BackendObject, ClusterId, service, static_backend, x_backend};
 use crate::dependency::{Dependency, Unit};
 use crate::object::NamespacedName;
 use crate::problem::Problems;
 use crate::resource::{Resource, ResourceType};
-use crate::tls::authorities::{self, BundleId};
+use crate::tls::secret::{self, SecretId};
 
 impl Translator {
     pub(super) fn add_cluster_user(&mut self, gateway: &NamespacedName, id: &ClusterId) {
@@ -20,7 +20,7 @@ impl Translator {
             if !id.is_part_of_listener() {
                 self.dirty.insert(Unit::Cluster(id.clone()));
             }
-            if matches!(id.backend, BackendObject::Service(..)) || id.is_part_of_listener() {
+            if !matches!(id.backend, BackendObject::Static(_)) || id.is_part_of_listener() {
                 self.dirty.insert(Unit::Endpoints(id.clone()));
             }
             ClusterState::default()
@@ -28,13 +28,13 @@ impl Translator {
         if !state.users.add(gateway) {
             return;
         }
-        let bundle = state.bundle.clone();
+        let secrets = state.secrets.clone();
         let resources: Vec<Arc<Resource>> = state.resources().cloned().collect();
         for resource in resources.into_iter().filter(|_| !id.is_part_of_listener()) {
             self.set_resource(gateway, resource);
         }
-        if let Some(bundle) = bundle {
-            self.add_bundle_user(gateway, &bundle);
+        for id in &secrets {
+            self.add_secret_user(gateway, id);
         }
         self.touch(&Dependency::ClustersOf(id.backend.key()));
     }
@@ -45,14 +45,14 @@ impl Translator {
             return;
         }
         let unused = state.users.is_empty();
-        let bundle = state.bundle.clone();
+        let secrets = state.secrets.clone();
         if !id.is_part_of_listener() {
             for resource_type in [ResourceType::Cluster, ResourceType::ClusterLoadAssignment] {
                 self.remove_resource(gateway, (resource_type, id.name()));
             }
         }
-        if let Some(bundle) = bundle {
-            self.remove_bundle_user(gateway, &bundle);
+        for id in &secrets {
+            self.remove_secret_user(gateway, id);
         }
         if unused {
             self.drop_cluster(id);
@@ -81,31 +81,31 @@ impl Translator {
             }
             self.touch(&Dependency::ClustersOf(id.backend.key()));
         }
-        let unused: Vec<BundleId> = self
-            .bundles
+        let unused: Vec<SecretId> = self
+            .secrets
             .iter_mut()
             .filter_map(|(id, state)| {
                 (state.users.remove_all(gateway) && state.users.is_empty()).then(|| id.clone())
             })
             .collect();
         for id in unused {
-            self.drop_bundle(&id);
+            self.drop_secret(&id);
         }
     }
 
     pub(super) fn run_cluster(&mut self, unit: &Unit, id: &ClusterId) {
         let output = self.run(unit, |reader, options| cluster::translate(reader, id, options));
-        let Some(Some(ClusterOutput { resource, bundle })) = output else { return };
+        let Some(Some(ClusterOutput { resource, secrets })) = output else { return };
         let Some(state) = self.clusters.get_mut(id) else { return };
-        let before = std::mem::replace(&mut state.bundle, bundle.clone());
-        if before != bundle {
+        let before = std::mem::replace(&mut state.secrets, secrets.clone());
+        if before != secrets {
             let users: Vec<NamespacedName> = state.users.gateways().cloned().collect();
             for gateway in &users {
-                if let Some(bundle) = &bundle {
-                    self.add_bundle_user(gateway, bundle);
+                for id in secrets.difference(&before) {
+                    self.add_secret_user(gateway, id);
                 }
-                if let Some(before) = &before {
-                    self.remove_bundle_user(gateway, before);
+                for id in before.difference(&secrets) {
+                    self.remove_secret_user(gateway, id);
                 }
             }
         }
@@ -115,6 +115,7 @@ impl Translator {
     pub(super) fn run_endpoints(&mut self, unit: &Unit, id: &ClusterId) {
         let output = self.run(unit, |reader, _| match &id.backend {
             BackendObject::Service(name, port) => service::endpoints(reader, id, name, *port),
+            BackendObject::XBackend(name) => x_backend::pods::endpoints(reader, id, name),
             BackendObject::Static(name) => {
                 let backend = reader.get::<Backend>(&name.namespace, &name.name)?;
                 let backend = static_backend::parse(backend).ok()?;
@@ -163,10 +164,10 @@ impl Translator {
         }
     }
 
-    pub(super) fn add_bundle_user(&mut self, gateway: &NamespacedName, id: &BundleId) {
-        let state = self.bundles.entry(id.clone()).or_insert_with(|| {
-            self.dirty.insert(Unit::Bundle(id.clone()));
-            BundleState::default()
+    pub(super) fn add_secret_user(&mut self, gateway: &NamespacedName, id: &SecretId) {
+        let state = self.secrets.entry(id.clone()).or_insert_with(|| {
+            self.dirty.insert(Unit::Secret(id.clone()));
+            SecretState::default()
         });
         if state.users.add(gateway)
             && let Some(resource) = state.resource.clone()
@@ -175,28 +176,28 @@ impl Translator {
         }
     }
 
-    pub(super) fn remove_bundle_user(&mut self, gateway: &NamespacedName, id: &BundleId) {
-        let Some(state) = self.bundles.get_mut(id) else { return };
+    pub(super) fn remove_secret_user(&mut self, gateway: &NamespacedName, id: &SecretId) {
+        let Some(state) = self.secrets.get_mut(id) else { return };
         if !state.users.remove(gateway) {
             return;
         }
         let unused = state.users.is_empty();
         self.remove_resource(gateway, (ResourceType::Secret, id.name()));
         if unused {
-            self.drop_bundle(id);
+            self.drop_secret(id);
         }
     }
 
-    fn drop_bundle(&mut self, id: &BundleId) {
-        self.bundles.remove(id);
-        let unit = Unit::Bundle(id.clone());
+    fn drop_secret(&mut self, id: &SecretId) {
+        self.secrets.remove(id);
+        let unit = Unit::Secret(id.clone());
         self.dirty.remove(&unit);
         self.forget(&unit);
     }
 
-    pub(super) fn run_bundle(&mut self, unit: &Unit, id: &BundleId) {
-        let resource = self.run(unit, |reader, _| authorities::resource(reader, id));
-        let (Some(Some(resource)), Some(state)) = (resource, self.bundles.get_mut(id)) else { return };
+    pub(super) fn run_secret(&mut self, unit: &Unit, id: &SecretId) {
+        let resource = self.run(unit, |reader, _| secret::resource(reader, id));
+        let (Some(Some(resource)), Some(state)) = (resource, self.secrets.get_mut(id)) else { return };
         state.resource = Some(Arc::clone(&resource));
         let users: Vec<NamespacedName> = state.users.gateways().cloned().collect();
         for gateway in users {

@@ -21,7 +21,7 @@ use crate::observation::Observation;
 use crate::resource::{Resource, ResourceType};
 use crate::route::stream::{StreamShare, precedence::Precedence};
 use crate::route::{GatewayShare, HostRoute, HostShare};
-use crate::tls::authorities::BundleId;
+use crate::tls::secret::SecretId;
 
 /// One Gateway.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ pub(super) struct GatewayState {
     /// The names of the secrets that are the Gateway's own.
     pub(super) secrets: BTreeSet<String>,
     /// The certificates of authorities that listeners trust.
-    pub(super) bundles: BTreeSet<BundleId>,
+    pub(super) shared_secrets: BTreeSet<SecretId>,
     pub(super) scopes: BTreeMap<ScopeId, Vec<Arc<HostShare>>>,
     /// What routes of connections and datagrams add to the listeners of a port.
     streams: BTreeMap<Port, Vec<Arc<StreamShare>>>,
@@ -262,8 +262,8 @@ pub(super) struct Touched {
 pub(crate) struct ClusterState {
     pub(super) cluster: Option<Arc<Resource>>,
     pub(super) endpoints: Option<Arc<Resource>>,
-    /// The certificates of authorities that the cluster trusts, if they come as a secret.
-    pub(super) bundle: Option<BundleId>,
+    /// The secrets that the cluster names and that are not a Gateway's own.
+    pub(super) secrets: BTreeSet<SecretId>,
     /// How many routes of each Gateway name the cluster.
     pub(crate) users: Users,
 }
@@ -284,11 +284,11 @@ impl ClusterState {
     }
 }
 
-/// Certificates of authorities, shared by all Gateways that trust them.
+/// A secret that is shared by all Gateways that need it.
 #[derive(Debug, Default)]
-pub(super) struct BundleState {
+pub(super) struct SecretState {
     pub(super) resource: Option<Arc<Resource>>,
-    /// How many clusters and ports of each Gateway trust them.
+    /// How many clusters and ports of each Gateway name it.
     pub(super) users: Users,
 }
 

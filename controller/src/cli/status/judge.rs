@@ -32,12 +32,14 @@ impl Question {
 }
 
 const ROUTES: [Kind; 5] = [Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute, Kind::UdpRoute];
-const POLICIES: [Kind; 5] = [
+/// The kinds whose status has an entry for each Gateway.
+const POLICIES: [Kind; 6] = [
     Kind::TrafficPolicy,
     Kind::HttpListenerPolicy,
     Kind::BackendTlsPolicy,
     Kind::XBackendTrafficPolicy,
     Kind::XTelemetryPolicy,
+    Kind::XBackend,
 ];
 const OTHERS: [Kind; 5] =
     [Kind::Backend, Kind::DirectResponse, Kind::GatewayExtension, Kind::GatewayParameters, Kind::AiBackend];
@@ -287,6 +289,10 @@ fn policies(
     }
     let conditions = entry.map_or(status.conditions, |entry| entry.conditions.clone());
     said(out, &policy.title(), &of.title(), policy, &conditions);
+    // A backend has no targets: only what is wrong with it is told.
+    if policy.kind == Kind::XBackend {
+        return;
+    }
     let named = belongs.target_refs.iter().map(|target| {
         let section = target.section_name.as_ref().map(|name| format!("#{name}")).unwrap_or_default();
         format!("{} {}{section}", target.kind, target.name)

@@ -92,6 +92,18 @@ const POLICY: Layout = Layout {
     fields: &[],
 };
 
+const X_BACKEND: Layout = Layout {
+    conditions: None,
+    listeners: None,
+    entries: Some(Entries {
+        list: "ancestors",
+        reference: "ancestorRef",
+        most: 32,
+        types: &[types::ACCEPTED, types::RESOLVED_REFS],
+    }),
+    fields: &[],
+};
+
 const CONDITIONS: Layout = Layout {
     conditions: Some(&[types::ACCEPTED, types::RESOLVED_REFS]),
     listeners: None,
@@ -107,14 +119,15 @@ pub(super) fn layout(kind: Kind) -> Option<&'static Layout> {
         | Kind::Secret
         | Kind::ConfigMap
         | Kind::EndpointSlice
+        | Kind::Pod
         | Kind::ClusterTrustBundle
         | Kind::ReferenceGrant => None,
         Kind::GatewayClass => Some(&CLASS),
         Kind::Gateway => Some(&GATEWAY),
         Kind::ListenerSet => Some(&LISTENER_SET),
         Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => Some(&ROUTE),
+        Kind::XBackend => Some(&X_BACKEND),
         Kind::BackendTlsPolicy
-        | Kind::XBackend
         | Kind::XBackendTrafficPolicy
         | Kind::XTelemetryPolicy
         | Kind::TrafficPolicy

@@ -100,6 +100,7 @@ fn status(object: &Object) -> Value {
         | Object::Secret(_)
         | Object::ConfigMap(_)
         | Object::EndpointSlice(_)
+        | Object::Pod(_)
         | Object::ClusterTrustBundle(_)
         | Object::ReferenceGrant(_) => return Value::Null,
     };

@@ -1,5 +1,8 @@
 //! From the JSON of the API server to objects.
 
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use postern_translator::{Kind, NamespacedName, Object};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -72,6 +75,22 @@ fn shrink(object: &mut Object) {
             metadata.annotations = None;
         }
     }
+    if let Object::Pod(pod) = object {
+        shrink_pod(Arc::make_mut(pod));
+    }
+}
+
+/// Keeps of a Pod what makes it an endpoint.
+fn shrink_pod(pod: &mut Pod) {
+    pod.spec = None;
+    pod.metadata.annotations = None;
+    pod.metadata.owner_references = None;
+    if let Some(PodStatus { phase, pod_ip, conditions, .. }) = pod.status.take() {
+        let mut conditions = conditions.unwrap_or_default();
+        conditions.retain(|condition| condition.type_ == "Ready");
+        conditions.shrink_to_fit();
+        pod.status = Some(PodStatus { phase, pod_ip, conditions: Some(conditions), ..PodStatus::default() });
+    }
 }
 
 /// Reads the object once more, to find the field.
@@ -124,6 +143,29 @@ mod tests {
         assert_eq!(object.metadata().managed_fields, None);
         let annotations = object.metadata().annotations.clone().unwrap();
         assert_eq!(annotations.keys().collect::<Vec<_>>(), ["keep"]);
+    }
+
+    #[test]
+    fn keeps_of_a_pod_what_makes_an_endpoint() {
+        let pod = |extra: &str, conditions: &str| {
+            object(
+                Kind::Pod,
+                &raw(&format!(
+                    r#"{{"metadata": {{"name": "p", "labels": {{"app": "x"}}{extra}}},
+                        "status": {{"phase": "Running", "podIP": "10.0.0.1", "conditions": [{conditions}{{"type": "Ready", "status": "True"}}]}}}}"#
+                )),
+            )
+            .unwrap()
+        };
+        let Object::Pod(least) = pod("", "") else { panic!("a Pod") };
+        let Object::Pod(full) = pod(
+            r#", "annotations": {"a": "b"}, "ownerReferences": [{"apiVersion": "v1", "kind": "K", "name": "n", "uid": "u"}]"#,
+            r#"{"type": "Initialized", "status": "True"}, "#,
+        ) else {
+            panic!("a Pod")
+        };
+        assert_eq!(full, least);
+        assert!(least.status.as_ref().is_some_and(|status| status.pod_ip.is_some()));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use postern_translator::Kind;
+use tokio::sync::watch;
 
+use super::batch::Closed;
 use super::resource::{Served, is_optional};
 
 /// How often discovery has to say that a kind is not served.
@@ -19,6 +21,27 @@ pub(super) enum Presence {
     Absent,
     /// It is served, like this.
     Served(Served),
+}
+
+/// Follows a built-in kind that nobody needs but those who serve another one: it counts as served while that is.
+pub(super) async fn follow(
+    kind: Kind,
+    mut other: watch::Receiver<Presence>,
+    sender: watch::Sender<Presence>,
+) -> Result<(), Closed> {
+    loop {
+        let presence = match *other.borrow_and_update() {
+            Presence::Served(_) => Served::built_in(kind).map_or(Presence::Absent, Presence::Served),
+            Presence::Absent => Presence::Absent,
+            Presence::Unknown => Presence::Unknown,
+        };
+        sender.send_if_modified(|now| {
+            let changed = *now != presence;
+            *now = presence;
+            changed
+        });
+        other.changed().await.map_err(|_| Closed)?;
+    }
 }
 
 /// What one look at the API server has shown.

@@ -111,7 +111,7 @@ mod tests {
         let plurals: Vec<_> = Kind::ALL.iter().map(|kind| plural(*kind)).collect();
         assert_eq!(
             plurals.join(" "),
-            "namespaces services secrets configmaps endpointslices clustertrustbundles gatewayclasses gateways listenersets \
+            "namespaces services secrets configmaps endpointslices pods clustertrustbundles gatewayclasses gateways listenersets \
              httproutes grpcroutes tlsroutes tcproutes udproutes referencegrants backendtlspolicies xbackends \
              xbackendtrafficpolicies xtelemetrypolicies trafficpolicies backends directresponses gatewayextensions \
              gatewayparameters httplistenerpolicies aibackends"

@@ -76,7 +76,7 @@ mod tests {
             ]
         );
         let namespaced = words(&rules.namespaced);
-        assert_eq!(namespaced[0], "list,watch  services");
+        assert_eq!(namespaced[0], "list,watch  pods,services");
         assert!(namespaced.contains(&"get,list,watch  configmaps,secrets".to_owned()), "{namespaced:?}");
         let all =
             rules.namespaced.iter().chain(&rules.cluster).flat_map(|rule| rule.resources.iter().flatten());

@@ -74,3 +74,29 @@ async fn kinds_are_watched_as_soon_as_they_are_served_and_forgotten_when_they_ar
     server.apply(&crate::route("default", "r", 80));
     watched.upserted(&route).await;
 }
+
+/// There may be very many Pods, and only XBackends select them.
+#[tokio::test]
+async fn pods_are_watched_while_x_backends_are_served() {
+    let server = ApiServer::alone().await;
+    let pod = key(Kind::Pod, "default", "p");
+    server.apply(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: default, labels: {app: x}}\n\
+         spec: {automountServiceAccountToken: false, containers: [{name: c, image: i}]}\n",
+    );
+    let mut watched = Watched::synced(server.client().await, options(Scope::All)).await;
+    assert_eq!(watched.phase("Pod"), Phase::NotServed);
+    assert!(!watched.objects.contains_key(&pod));
+
+    server.kubectl(&["apply", "--server-side", "-k", &gateway_api("experimental")]);
+    server.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+    watched.upserted(&pod).await;
+    server.kubectl(&["label", "pod", "p", "app=y", "--overwrite"]);
+    watched.forget();
+    watched.upserted(&pod).await;
+
+    watched.forget();
+    server.kubectl(&["delete", "crd", "xbackends.gateway.networking.x-k8s.io"]);
+    watched.deleted(&pod).await;
+    assert_eq!(watched.phase("Pod"), Phase::NotServed);
+}

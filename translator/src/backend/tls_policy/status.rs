@@ -181,7 +181,7 @@ fn users(
 fn port_of(backend: &BackendObject) -> u16 {
     match backend {
         BackendObject::Service(_, port) => *port,
-        BackendObject::Static(_) => 0,
+        BackendObject::Static(_) | BackendObject::XBackend(_) => 0,
     }
 }
 

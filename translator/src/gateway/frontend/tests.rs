@@ -6,6 +6,7 @@ use crate::dependency::tests::{World, object};
 use crate::gateway::{GatewayOutput, translate};
 use crate::object::Kind;
 use crate::store::Change;
+use crate::tls::secret::SecretId;
 
 fn authority() -> String {
     let mut params = CertificateParams::default();
@@ -77,7 +78,7 @@ fn the_port_decides_and_the_default_is_for_the_rest() {
     let port = |tls: &str| format!("{default}, perPort: [{{port: 8443, tls: {{{tls}}}}}]");
     let both = output(&port(&insecure), LISTENERS);
     assert_eq!(asking(&both), [("one", Mode::ValidOnly), ("two", Mode::InsecureFallback)]);
-    assert_eq!(both.bundles.len(), 1, "they trust the same");
+    assert_eq!(both.shared_secrets.len(), 1, "they trust the same");
     // An entry for a port takes the place of the default as a whole.
     assert_eq!(asking(&output(&port(""), LISTENERS)), [("one", Mode::ValidOnly)]);
     assert_eq!(asking(&output("default: {}", LISTENERS)), []);
@@ -115,7 +116,7 @@ fn one_of_several_authorities_is_enough() {
     let both = "caCertificateRefs: [{group: '', kind: ConfigMap, name: gone}, {group: '', kind: ConfigMap, name: ca}]";
     let output = output(&format!("default: {{validation: {{{both}}}}}"), LISTENERS);
     assert_eq!(listeners(&output)[0], "one: ok InvalidCACertificateRef ok");
-    let names: Vec<String> = output.bundles.iter().map(BundleId::name).collect();
+    let names: Vec<String> = output.shared_secrets.iter().map(SecretId::name).collect();
     assert_eq!(names, ["ca/configmap/a/ca,configmap/a/gone"]);
 }
 
