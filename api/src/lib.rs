@@ -7,7 +7,7 @@
 //! parses them at its border. Only [`duration`] is here, because both dialects of the extension kinds need it.
 //!
 //! [`kgateway`] has the extension kinds, and [`crds`] the CRDs that are generated from them. [`kubernetes`] has kinds of
-//! Kubernetes itself that are served in several versions.
+//! Kubernetes itself that are served in several versions, [`multicluster`] those of the Multi-Cluster Services API.
 
 #[macro_use]
 mod macros;
@@ -17,3 +17,4 @@ pub mod duration;
 pub mod gateway_api;
 pub mod kgateway;
 pub mod kubernetes;
+pub mod multicluster;

@@ -24,6 +24,8 @@ use crate::session::Session;
 pub(crate) enum BackendObject {
     /// One port of a Service.
     Service(NamespacedName, u16),
+    /// One port of a ServiceImport.
+    Import(NamespacedName, u16),
     /// A `Backend` of type Static.
     Static(NamespacedName),
     /// An `XBackend`.
@@ -35,6 +37,7 @@ impl BackendObject {
     pub(crate) fn key(&self) -> ObjectKey {
         let (kind, name) = match self {
             Self::Service(name, _) => (Kind::Service, name),
+            Self::Import(name, _) => (Kind::ServiceImport, name),
             Self::Static(name) => (Kind::Backend, name),
             Self::XBackend(name) => (Kind::XBackend, name),
         };
@@ -45,6 +48,7 @@ impl BackendObject {
     pub(crate) fn first_of(key: &ObjectKey) -> Option<Self> {
         match key.kind {
             Kind::Service => Some(Self::Service(key.namespaced_name(), 0)),
+            Kind::ServiceImport => Some(Self::Import(key.namespaced_name(), 0)),
             Kind::Backend => Some(Self::Static(key.namespaced_name())),
             Kind::XBackend => Some(Self::XBackend(key.namespaced_name())),
             _ => None,
@@ -56,7 +60,7 @@ impl BackendObject {
 pub(crate) fn session(reader: &Reader<'_>, backend: &BackendObject) -> Option<Session> {
     let own = match backend {
         BackendObject::XBackend(name) => x_backend::session(reader, name),
-        BackendObject::Service(..) | BackendObject::Static(_) => None,
+        BackendObject::Service(..) | BackendObject::Import(..) | BackendObject::Static(_) => None,
     };
     own.or_else(|| traffic_policy::on(reader, &backend.key()).session)
 }
@@ -145,6 +149,9 @@ impl ClusterId {
     pub(crate) fn authority(&self) -> String {
         match &self.backend {
             BackendObject::Service(name, port) => format!("{}.{}.svc:{port}", name.name, name.namespace),
+            BackendObject::Import(name, port) => {
+                format!("{}.{}.svc.clusterset.local:{port}", name.name, name.namespace)
+            }
             BackendObject::Static(name) | BackendObject::XBackend(name) => {
                 format!("{}.{}", name.name, name.namespace)
             }
@@ -166,6 +173,7 @@ impl fmt::Display for ClusterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.backend {
             BackendObject::Service(name, port) => write!(f, "{name}:{port}")?,
+            BackendObject::Import(name, port) => write!(f, "import/{name}:{port}")?,
             BackendObject::Static(name) => write!(f, "backend/{name}")?,
             BackendObject::XBackend(name) => write!(f, "xbackend/{name}")?,
         }

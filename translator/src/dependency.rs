@@ -38,8 +38,8 @@ use crate::translator::state::{ClusterState, Users};
 pub(crate) enum Dependency {
     /// Existence and content of one object.
     Object(ObjectKey),
-    /// The EndpointSlices of a Service.
-    EndpointSlices(NamespacedName),
+    /// The EndpointSlices of a Service or ServiceImport.
+    EndpointSlices(ObjectKey),
     /// The ReferenceGrants in a namespace.
     Grants(String),
     /// The TrafficPolicies that name a target.
@@ -266,13 +266,10 @@ impl<'a> Reader<'a> {
         self.store.object(key).map(Object::metadata)
     }
 
-    /// The EndpointSlices of a Service.
-    pub(crate) fn endpoint_slices(
-        &self,
-        service: &NamespacedName,
-    ) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
-        self.note(&Dependency::EndpointSlices(service.clone()));
-        self.store.endpoint_slices(service)
+    /// The EndpointSlices of a Service or ServiceImport.
+    pub(crate) fn endpoint_slices(&self, owner: &ObjectKey) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
+        self.note(&Dependency::EndpointSlices(owner.clone()));
+        self.store.endpoint_slices(owner)
     }
 
     /// The ReferenceGrants in a namespace.

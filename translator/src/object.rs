@@ -15,6 +15,7 @@ use postern_api::kgateway::{
     TrafficPolicy,
 };
 use postern_api::kubernetes::ClusterTrustBundle;
+use postern_api::multicluster::ServiceImport;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A namespace and a name.
@@ -200,6 +201,7 @@ kinds! {
     XBackend(XBackend) = "XBackend" in "gateway.networking.x-k8s.io" ["v1alpha1"] Namespaced;
     XBackendTrafficPolicy(XBackendTrafficPolicy) = "XBackendTrafficPolicy" in "gateway.networking.x-k8s.io" ["v1alpha1"] Namespaced;
     XTelemetryPolicy(XTelemetryPolicy) = "XTelemetryPolicy" in "gateway.networking.x-k8s.io" ["v1alpha1"] Namespaced;
+    ServiceImport(ServiceImport) = "ServiceImport" in "multicluster.x-k8s.io" ["v1beta1" "v1alpha1"] Namespaced;
     TrafficPolicy(TrafficPolicy) = "TrafficPolicy" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
     Backend(Backend) = "Backend" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
     DirectResponse(DirectResponse) = "DirectResponse" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use postern_api::gateway_api::{BackendTlsPolicy, ReferenceGrant, XBackendTrafficPolicy};
 use postern_api::kgateway::TrafficPolicy;
+use postern_api::multicluster;
 
 use crate::backend::{tls_policy, traffic_policy};
 use crate::dependency::Dependency;
@@ -15,6 +16,10 @@ use crate::tls::authorities::{self, Anchors};
 
 /// The label by which an EndpointSlice names its Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// The labels by which an EndpointSlice names whose it is. It can be that of both.
+const SLICE_LABELS: [(Kind, &str); 2] =
+    [(Kind::Service, SERVICE_NAME_LABEL), (Kind::ServiceImport, multicluster::SERVICE_NAME_LABEL)];
 
 /// One change of the world.
 #[derive(Clone, Debug)]
@@ -29,7 +34,8 @@ pub enum Change {
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     objects: HashMap<ObjectKey, Object>,
-    slices_by_service: HashMap<NamespacedName, BTreeSet<String>>,
+    /// By Service or ServiceImport.
+    slices_by_owner: HashMap<ObjectKey, BTreeSet<String>>,
     grants_by_namespace: HashMap<String, BTreeSet<String>>,
     /// Parsed policies; parsing depends on nothing but the object, so it happens once, here.
     policies: BTreeMap<NamespacedName, Arc<Policy>>,
@@ -93,15 +99,14 @@ impl Store {
         match key.kind {
             Kind::EndpointSlice => {
                 for (object, present) in [(old, false), (new, true)] {
-                    let Some(service) = object.and_then(EndpointSlice::of).and_then(|s| service_of(s)) else {
-                        continue;
-                    };
-                    touched.push(Dependency::EndpointSlices(service.clone()));
-                    let slices = self.slices_by_service.entry(service).or_default();
-                    if present {
-                        slices.insert(key.name.clone());
-                    } else {
-                        slices.remove(&key.name);
+                    for owner in object.and_then(EndpointSlice::of).into_iter().flat_map(|it| owners_of(it)) {
+                        touched.push(Dependency::EndpointSlices(owner.clone()));
+                        let slices = self.slices_by_owner.entry(owner).or_default();
+                        if present {
+                            slices.insert(key.name.clone());
+                        } else {
+                            slices.remove(&key.name);
+                        }
                     }
                 }
             }
@@ -248,14 +253,11 @@ impl Store {
             .take_while(move |name| name.namespace == namespace)
     }
 
-    /// The EndpointSlices of a Service, ordered by name.
-    pub(crate) fn endpoint_slices(
-        &self,
-        service: &NamespacedName,
-    ) -> impl Iterator<Item = &Arc<EndpointSlice>> {
-        let namespace = service.namespace.clone();
-        self.slices_by_service
-            .get(service)
+    /// The EndpointSlices of a Service or ServiceImport, ordered by name.
+    pub(crate) fn endpoint_slices(&self, owner: &ObjectKey) -> impl Iterator<Item = &Arc<EndpointSlice>> {
+        let namespace = owner.namespace.clone();
+        self.slices_by_owner
+            .get(owner)
             .into_iter()
             .flatten()
             .filter_map(move |name| self.get::<EndpointSlice>(&namespace, name))
@@ -318,9 +320,12 @@ impl Store {
     }
 }
 
-fn service_of(slice: &EndpointSlice) -> Option<NamespacedName> {
-    let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
-    Some(NamespacedName::new(slice.metadata.namespace.clone().unwrap_or_default(), service))
+/// Whose endpoints a slice has.
+fn owners_of(slice: &EndpointSlice) -> impl Iterator<Item = ObjectKey> {
+    SLICE_LABELS.into_iter().filter_map(|(kind, label)| {
+        let name = slice.metadata.labels.as_ref()?.get(label)?;
+        Some(ObjectKey::new(kind, slice.metadata.namespace.clone().unwrap_or_default(), name))
+    })
 }
 
 #[cfg(test)]

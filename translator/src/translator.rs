@@ -189,6 +189,7 @@ impl Translator {
             | Kind::ConfigMap
             | Kind::EndpointSlice
             | Kind::Pod
+            | Kind::ServiceImport
             | Kind::ClusterTrustBundle
             | Kind::ReferenceGrant => false,
             _ => self.dirty.insert(Unit::Extension(key)),

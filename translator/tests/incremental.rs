@@ -111,10 +111,22 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         ],
     ),
     (
+        Kind::ServiceImport,
+        "a",
+        "s1",
+        &[
+            "spec: {type: ClusterSetIP, ips: [10.42.0.1], ports: [{name: http, port: 80}]}",
+            "spec: {type: ClusterSetIP, ips: [10.42.0.2], ports: [{name: http, port: 80}]}, status: {endpointSliceObjects: Absent}",
+            "spec: {type: Headless, ports: [{name: http, port: 80, appProtocol: kubernetes.io/h2c}]}",
+            "spec: {type: ClusterSetIP, ips: [10.42.0.1], ports: [{port: 81}]}",
+        ],
+    ),
+    (
         Kind::HttpRoute,
         "a",
         "owned",
         &[
+            "spec: {parentRefs: [{name: one}], hostnames: [o.x.org], rules: [{backendRefs: [{group: multicluster.x-k8s.io, kind: ServiceImport, name: s1}, {name: s1, port: 80}]}]}",
             "spec: {parentRefs: [{name: one}], hostnames: [o.x.org], rules: [{backendRefs: [{group: gateway.networking.x-k8s.io, kind: XBackend, name: own}, {name: s1, port: 80}]}]}",
             "spec: {parentRefs: [{name: one}, {name: two, namespace: b}], hostnames: [o.x.org], rules: [{backendRefs: [{group: gateway.networking.x-k8s.io, kind: XBackend, name: own}]}]}",
         ],
@@ -176,6 +188,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         &[
             "spec: {targetRefs: [{group: '', kind: Service, name: s1}], validation: {hostname: young.org, caCertificateRefs: [{group: certificates.k8s.io, kind: ClusterTrustBundle, name: all}]}}",
             "spec: {targetRefs: [{group: '', kind: Service, name: s1, sectionName: nope}], validation: {hostname: young.org, wellKnownCACertificates: System}}",
+            "spec: {targetRefs: [{group: multicluster.x-k8s.io, kind: ServiceImport, name: s1}], validation: {hostname: young.org, wellKnownCACertificates: System}}",
         ],
     ),
     (
@@ -212,6 +225,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "labels: {kubernetes.io/service-name: s1}; addressType: IPv4, ports: [{name: http, port: 8080}], endpoints: [{addresses: [10.0.0.1]}]",
             "labels: {kubernetes.io/service-name: s1}; addressType: IPv4, ports: [{name: http, port: 8080}], endpoints: [{addresses: [10.0.0.2], conditions: {ready: false, serving: true, terminating: true}}, {addresses: [10.0.0.3]}]",
             "labels: {kubernetes.io/service-name: other}; addressType: IPv4, ports: [{name: http, port: 8080}], endpoints: []",
+            "labels: {kubernetes.io/service-name: s1, multicluster.kubernetes.io/service-name: s1}; addressType: IPv4, ports: [{name: http, port: 8080}], endpoints: [{addresses: [10.0.0.4]}]",
         ],
     ),
     (

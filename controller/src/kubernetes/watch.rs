@@ -317,7 +317,8 @@ fn tasks(
         tasks.spawn(bundle::run(context.clone(), outlet));
     } else if let Scope::Namespaces(names) = scope {
         tasks.spawn(async move {
-            for kind in Kind::ALL.iter().copied().filter(|kind| resource::is_optional(*kind)) {
+            let hidden = |kind: &Kind| resource::is_optional(*kind) && !kind.is_namespaced();
+            for kind in Kind::ALL.iter().copied().filter(hidden) {
                 outlet.event(WatchEvent::Served { kind, served: false }).await?;
             }
             for change in synthetic::changes(&names, &gateway_classes, &controller_name) {

@@ -44,6 +44,8 @@ mod references;
 mod resilience;
 #[path = "traffic/rewrites.rs"]
 mod rewrites;
+#[path = "traffic/service_imports.rs"]
+mod service_imports;
 #[path = "traffic/sessions.rs"]
 mod sessions;
 #[path = "traffic/tcp.rs"]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Service;
 use postern_api::gateway_api::XBackend;
 use postern_api::kgateway::Backend;
+use postern_api::multicluster::ServiceImport;
 
 use super::tls_policy::{self, Reading, Trust};
 use super::traffic_policy;
@@ -42,6 +43,13 @@ pub(crate) fn translate(reader: &Reader<'_>, id: &ClusterId, options: &Options) 
             } else {
                 cluster::eds_cluster(id, &protection, budget, ca)
             };
+            Some(ClusterOutput { resource, secrets })
+        }
+        BackendObject::Import(_, number) => {
+            let object = reader.get::<ServiceImport>(&key.namespace, &key.name)?;
+            let port = object.spec.ports.iter().find(|port| service::serves(port, *number, id.transport()));
+            let (protection, secrets) = protection(reader, id, port.and_then(|port| port.name.as_deref()));
+            let resource = cluster::eds_cluster(id, &protection, budget, &options.system_ca_file);
             Some(ClusterOutput { resource, secrets })
         }
         BackendObject::Static(_) => {

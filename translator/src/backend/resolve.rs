@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use postern_api::gateway_api::{BackendRef, XBackend, reason};
 use postern_api::kgateway::Backend;
+use postern_api::multicluster::ServiceImport;
 
 use super::service::{self};
 use super::static_backend::{self, StaticBackend};
@@ -63,13 +64,14 @@ pub(crate) fn carrying<F>(
     let kind = reference.kind.as_deref().unwrap_or(Kind::Service.as_str());
     let namespace = reference.namespace.as_deref().unwrap_or(&route.namespace);
     let name = NamespacedName::new(namespace, &reference.name);
-    let Some(known @ (Kind::Service | Kind::Backend | Kind::XBackend)) = Kind::from_group_kind(group, kind)
+    let Some(known @ (Kind::Service | Kind::ServiceImport | Kind::Backend | Kind::XBackend)) =
+        Kind::from_group_kind(group, kind)
     else {
         return Err(unresolved(
             reason::INVALID_KIND,
             ".kind",
             format!("{kind} (group {group:?}) cannot be a backend"),
-            "refer to a Service, to an XBackend, or to a Backend of group gateway.kgateway.dev",
+            "refer to a Service, a ServiceImport, an XBackend, or a Backend of group gateway.kgateway.dev",
         ));
     };
     let asked = Reference {
@@ -91,6 +93,7 @@ pub(crate) fn carrying<F>(
     }
     match known {
         Kind::Backend => backend_object(reader, name, traffic),
+        Kind::ServiceImport => import(reader, name, reference.port, traffic),
         Kind::XBackend => x_backend(reader, name, reference.port, traffic),
         _ => service(reader, name, reference.port, traffic),
     }
@@ -233,18 +236,63 @@ fn service(
             "create the Service, or mend the name",
         ));
     };
-    let spec = object.spec.as_ref();
-    let ports = spec.and_then(|s| s.ports.as_deref()).unwrap_or_default();
-    let transport = traffic.transport();
-    let found = ports.iter().find(|p| service::serves(p, port, transport));
-    let undescribed = if external::is_external_name(object) {
-        may_be_external(&name, object, traffic)?;
-        // Its ports need not be listed: where the host listens, the reference knows.
-        Some(ServicePort { port: port.into(), ..ServicePort::default() })
-    } else {
-        None
+    let ports = object.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    let key = ObjectKey::new(Kind::Service, &name.namespace, &name.name);
+    let undescribed;
+    let found = match described(&key, ports, port, traffic) {
+        _ if external::is_external_name(object) => {
+            may_be_external(&name, object, traffic)?;
+            // Its ports need not be listed: where the host listens, the reference knows.
+            undescribed = ServicePort { port: port.into(), ..ServicePort::default() };
+            described(&key, ports, port, traffic).unwrap_or(&undescribed)
+        }
+        found => found?,
     };
-    let Some(found) = found.or(undescribed.as_ref()) else {
+    at_port(reader, BackendObject::Service(name, port), found, traffic)
+}
+
+fn import(
+    reader: &Reader<'_>,
+    name: NamespacedName,
+    port: Option<u16>,
+    traffic: Traffic,
+) -> Result<ClusterId, Unresolved> {
+    let Some(object) = reader.get::<ServiceImport>(&name.namespace, &name.name) else {
+        return Err(unresolved(
+            reason::BACKEND_NOT_FOUND,
+            ".name",
+            format!("ServiceImport {name} does not exist"),
+            "export the service from a cluster of the set, or mend the name",
+        ));
+    };
+    let ports = &object.spec.ports;
+    // The API asks only references to Services for a port. Where there is one, it is meant.
+    let only = match ports.as_slice() {
+        [only] => u16::try_from(only.port).ok(),
+        _ => None,
+    };
+    let Some(port) = port.or(only).filter(|port| *port != 0) else {
+        return Err(unresolved(
+            reason::BACKEND_NOT_FOUND,
+            ".port",
+            format!("the reference to ServiceImport {name} has no port, and that has not just one"),
+            "name one of the ports of the ServiceImport",
+        ));
+    };
+    let key = ObjectKey::new(Kind::ServiceImport, &name.namespace, &name.name);
+    let found = described(&key, ports, port, traffic)?;
+    at_port(reader, BackendObject::Import(name, port), found, traffic)
+}
+
+/// The port of the Service `owner` that gets `traffic`.
+fn described<'a>(
+    owner: &ObjectKey,
+    ports: &'a [ServicePort],
+    port: u16,
+    traffic: Traffic,
+) -> Result<&'a ServicePort, Unresolved> {
+    let transport = traffic.transport();
+    ports.iter().find(|p| service::serves(p, port, transport)).ok_or_else(|| {
         let known: Vec<String> = ports
             .iter()
             .map(|p| match service::protocol(p) {
@@ -256,13 +304,22 @@ fn service(
             PortProtocol::Tcp => "port",
             PortProtocol::Udp => "UDP port",
         };
-        return Err(unresolved(
+        unresolved(
             reason::BACKEND_NOT_FOUND,
             ".port",
-            format!("Service {name} has no {wanted} {port}"),
+            format!("{owner} has no {wanted} {port}"),
             format!("use one of its ports: {}", known.join(", ")),
-        ));
-    };
+        )
+    })
+}
+
+/// The cluster of a port of a Service, by what that says of its protocol.
+fn at_port(
+    reader: &Reader<'_>,
+    backend: BackendObject,
+    found: &ServicePort,
+    traffic: Traffic,
+) -> Result<ClusterId, Unresolved> {
     let (upstream, speaks_tls) = match found.app_protocol.as_deref() {
         // What the bytes mean is between client and backend.
         _ if traffic == Traffic::Datagrams => (Upstream::Udp, false),
@@ -271,17 +328,17 @@ fn service(
         Some("kubernetes.io/ws") => (Upstream::Http1, false),
         Some("kubernetes.io/wss") => (Upstream::Http1, true),
         Some(unknown) if unknown.starts_with("kubernetes.io/") => {
+            let (port, owner) = (found.port, backend.key());
             return Err(unresolved(
                 reason::UNSUPPORTED_PROTOCOL,
                 ".port",
-                format!("port {port} of Service {name} has appProtocol {unknown}, which is not supported"),
+                format!("port {port} of {owner} has appProtocol {unknown}, which is not supported"),
                 "use kubernetes.io/h2c, kubernetes.io/ws, kubernetes.io/wss, grpc, http or https",
             ));
         }
         other if traffic == Traffic::Grpc => (Upstream::Http2, other == Some("https")),
         other => (Upstream::Http1, other == Some("https")),
     };
-    let backend = BackendObject::Service(name, port);
     let asked = asks_for_tls(reader, &backend, found.name.as_deref(), traffic);
     let security = if asked || speaks_tls { Security::Tls } else { Security::Cleartext };
     Ok(ClusterId { backend, upstream, security })
@@ -533,6 +590,46 @@ mod tests {
         assert!(message.contains("\"localhost\" is the proxy itself"), "{message}");
         let message = resolve("none", 80, Traffic::Grpc).unwrap_err();
         assert!(message.contains("is not a DNS name"), "{message}");
+    }
+
+    /// What a ServiceImport says of its ports holds as for a Service. A reference may leave the port out where there is one.
+    #[test]
+    fn service_imports() {
+        let world = World::new(&[
+            (
+                Kind::ServiceImport,
+                "a/one",
+                "spec: {ports: [{name: h2, port: 80, appProtocol: kubernetes.io/h2c}]}",
+            ),
+            (
+                Kind::ServiceImport,
+                "a/two",
+                "spec: {ports: [{port: 80}, {port: 443}, {port: 53, protocol: UDP}]}",
+            ),
+            (
+                Kind::BackendTlsPolicy,
+                "a/p",
+                "spec: {targetRefs: [{group: multicluster.x-k8s.io, kind: ServiceImport, name: two}], validation: {hostname: ''}}",
+            ),
+        ]);
+        for (reference, traffic, expected) in [
+            ("name: one, port: 80", Traffic::Requests, Ok("import/a/one:80~h2")),
+            ("name: one", Traffic::Requests, Ok("import/a/one:80~h2")),
+            ("name: one, port: 81", Traffic::Requests, Err(".port")),
+            ("name: two", Traffic::Requests, Err(".port")),
+            ("name: two, port: 443", Traffic::Requests, Ok("import/a/two:443~tls")),
+            ("name: two, port: 53", Traffic::Datagrams, Ok("import/a/two:53~udp")),
+            ("name: gone, port: 80", Traffic::Requests, Err(".name")),
+        ] {
+            let reference = format!("{{group: multicluster.x-k8s.io, kind: ServiceImport, {reference}}}");
+            let got = resolve_for(&world, &reference, traffic).map(|id| id.name());
+            if let Err(why) = &got {
+                assert_eq!(why.reason, reason::BACKEND_NOT_FOUND, "{reference}");
+            }
+            assert_eq!(got.map_err(|why| why.field), expected.map(ToOwned::to_owned), "{reference}");
+        }
+        let why = resolve(&world, "{kind: ServiceImport, name: one}").unwrap_err();
+        assert_eq!(why.reason, reason::INVALID_KIND, "of the core group there is none");
     }
 
     /// ReferenceGrant: from and to must both fit, and a name in `to` narrows it.

@@ -1,5 +1,7 @@
 //! Endpoints of a Service port, from its EndpointSlices.
 
+pub(crate) mod import;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -28,8 +30,11 @@ pub(crate) enum State {
     Draining,
 }
 
-/// The ClusterLoadAssignment of a Service port; `None` if it is of type ExternalName, whose endpoints the DNS knows. An unknown Service, a port without name match, or no endpoint
-/// at all give an assignment without endpoints, which Envoy answers with 503.
+/// Endpoints by address and port: how far each is, and its zone, which may be empty.
+pub(crate) type Found = BTreeMap<(String, u16), (State, String)>;
+
+/// The ClusterLoadAssignment of a Service port; `None` if it is of type ExternalName, whose endpoints the DNS knows. An unknown
+/// Service, a port without name match, or no endpoint at all give an assignment without endpoints, which Envoy answers with 503.
 pub(crate) fn endpoints(
     reader: &Reader<'_>,
     cluster: &ClusterId,
@@ -41,35 +46,52 @@ pub(crate) fn endpoints(
     if object.is_some_and(|object| external::is_external_name(object)) {
         return None;
     }
-    let port_name = object.and_then(|service| {
-        let ports = service.spec.as_ref()?.ports.as_ref()?;
-        ports
-            .iter()
-            .find(|p| serves(p, port, cluster.transport()))
-            .map(|p| p.name.clone().unwrap_or_default())
-    });
-    let mut found: BTreeMap<(String, u16), (State, String)> = BTreeMap::new();
+    let ports = object.and_then(|service| service.spec.as_ref()?.ports.as_deref()).unwrap_or_default();
+    let mut found = Found::new();
+    if let Some(port_name) = port_name(ports, port, cluster.transport()) {
+        let key = ObjectKey::new(Kind::Service, &service.namespace, &service.name);
+        found = of_slices(reader, &key, &port_name, port, &mut problems).1;
+    }
+    Some((resource(cluster, found), problems))
+}
+
+/// The name of the port with this number, which EndpointSlices use for it.
+fn port_name(ports: &[ServicePort], port: u16, transport: PortProtocol) -> Option<String> {
+    ports.iter().find(|it| serves(it, port, transport)).map(|it| it.name.clone().unwrap_or_default())
+}
+
+/// How many EndpointSlices `owner` has, and their endpoints for the port of this name.
+fn of_slices(
+    reader: &Reader<'_>,
+    owner: &ObjectKey,
+    port_name: &str,
+    port: u16,
+    problems: &mut Problems,
+) -> (usize, Found) {
+    let mut found = Found::new();
     let mut slices = 0;
     let mut named = 0;
-    if let Some(port_name) = &port_name {
-        for slice in reader.endpoint_slices(service) {
-            slices += 1;
-            named += collect(slice, port_name, &mut found, &mut problems);
-        }
+    for slice in reader.endpoint_slices(owner) {
+        slices += 1;
+        named += collect(slice, port_name, &mut found, problems);
     }
     if slices > 0 && named == 0 {
-        let name = port_name.unwrap_or_default();
+        let kind = owner.kind;
         problems.warning(
-            &ObjectKey::new(Kind::Service, &service.namespace, &service.name),
+            owner,
             "spec.ports",
             format!(
-                "no EndpointSlice of the Service has a port named {name:?}, so port {port} has no endpoint"
+                "no EndpointSlice of the {kind} has a port named {port_name:?}, so port {port} has no endpoint"
             ),
-            "give the port of the EndpointSlice the name of the port of the Service",
+            format!("give the port of the EndpointSlice the name of the port of the {kind}"),
         );
     }
+    (slices, found)
+}
+
+fn resource(cluster: &ClusterId, found: Found) -> Arc<Resource> {
     let message = assignment(cluster.name(), found);
-    Some((Resource::new(ResourceType::ClusterLoadAssignment, cluster.name(), &message), problems))
+    Resource::new(ResourceType::ClusterLoadAssignment, cluster.name(), &message)
 }
 
 /// True if this is the port with that number; a Service may have a TCP and a UDP port of the same number.
@@ -83,12 +105,7 @@ pub(crate) fn protocol(port: &ServicePort) -> &str {
 }
 
 /// Adds the usable endpoints of one slice; returns how many ports had the right name.
-fn collect(
-    slice: &EndpointSlice,
-    port_name: &str,
-    found: &mut BTreeMap<(String, u16), (State, String)>,
-    problems: &mut Problems,
-) -> usize {
+fn collect(slice: &EndpointSlice, port_name: &str, found: &mut Found, problems: &mut Problems) -> usize {
     if slice.address_type == "FQDN" {
         problems.warning(
             &ObjectKey::new(
@@ -132,11 +149,8 @@ fn collect(
     ports.len()
 }
 
-/// The endpoints of a cluster: by address and port, how far each is, and its zone, which may be empty.
-pub(crate) fn assignment(
-    name: String,
-    found: BTreeMap<(String, u16), (State, String)>,
-) -> ClusterLoadAssignment {
+/// The endpoints of a cluster.
+pub(crate) fn assignment(name: String, found: Found) -> ClusterLoadAssignment {
     // As kube-proxy does: when nothing is ready, endpoints that still serve while they shut down take over.
     let any_ready = found.values().any(|(state, _)| *state == State::Ready);
     let mut zones: BTreeMap<String, Vec<LbEndpoint>> = BTreeMap::new();

@@ -35,9 +35,10 @@ pub(crate) fn targets(policy: &BackendTlsPolicy) -> BTreeSet<TlsTarget> {
     targets.collect()
 }
 
-/// The kinds that a policy can be on: Services, and what kgateway calls a `Backend`.
+/// The kinds that a policy can be on: Services, imported ones too, and what kgateway calls a `Backend`.
 pub(crate) fn target_kind(group: &str, kind: &str) -> Option<Kind> {
-    Kind::from_group_kind(group, kind).filter(|kind| matches!(kind, Kind::Service | Kind::Backend))
+    Kind::from_group_kind(group, kind)
+        .filter(|kind| matches!(kind, Kind::Service | Kind::ServiceImport | Kind::Backend))
 }
 
 /// True if some policy asks for TLS to the port of this name of `backend`.

@@ -56,7 +56,7 @@ pub(crate) fn targets(policy: &XBackendTrafficPolicy) -> BTreeSet<ObjectKey> {
 
 fn target_kind(group: &str, kind: &str) -> Option<Kind> {
     Kind::from_group_kind(group, kind)
-        .filter(|kind| matches!(kind, Kind::Service | Kind::Backend | Kind::XBackend))
+        .filter(|kind| matches!(kind, Kind::Service | Kind::ServiceImport | Kind::Backend | Kind::XBackend))
 }
 
 /// The policies on `backend`, the oldest first.

@@ -128,7 +128,7 @@ fn every_question_notes_what_its_answer_depends_on() {
         ("labels", |r| drop(r.labels(&ObjectKey::new(Kind::Namespace, "", "n"))), Kind::Namespace, "n", ""),
         (
             "endpoint_slices",
-            |r| assert!(r.endpoint_slices(&named("a/s")).count() < 2),
+            |r| assert!(r.endpoint_slices(&ObjectKey::new(Kind::Service, "a", "s")).count() < 2),
             Kind::EndpointSlice,
             "a/s-1",
             "addressType: IPv4, endpoints: []",

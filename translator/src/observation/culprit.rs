@@ -54,7 +54,11 @@ fn cluster(name: &str) -> Option<ObjectKey> {
     if let Some(backend) = name.strip_prefix("xbackend/").filter(|rest| rest.contains('/')) {
         return object(Kind::XBackend, backend);
     }
-    object(Kind::Service, name.rsplit_once(':')?.0)
+    let name = name.rsplit_once(':')?.0;
+    if let Some(import) = name.strip_prefix("import/").filter(|rest| rest.contains('/')) {
+        return object(Kind::ServiceImport, import);
+    }
+    object(Kind::Service, name)
 }
 
 fn object(kind: Kind, name: &str) -> Option<ObjectKey> {
@@ -81,6 +85,10 @@ mod tests {
             let service = ClusterId { backend, upstream, security: security.clone() };
             let found = culprit(ResourceType::ClusterLoadAssignment, &service.name());
             assert_eq!(found, Culprit::Object(ObjectKey::new(Kind::Service, "backend", "s")));
+            let backend = BackendObject::Import(name("i"), 80);
+            let import = ClusterId { backend, upstream, security: security.clone() };
+            let found = culprit(ResourceType::Cluster, &import.name());
+            assert_eq!(found, Culprit::Object(ObjectKey::new(Kind::ServiceImport, "backend", "i")));
             let backend = BackendObject::XBackend(name("x"));
             let own = ClusterId { backend, upstream, security: security.clone() };
             let found = culprit(ResourceType::Cluster, &own.name());

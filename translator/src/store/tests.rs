@@ -9,8 +9,13 @@ fn slice(name: &str, service: &str) -> Object {
     Object::deserialize(Kind::EndpointSlice, serde_yaml::Deserializer::from_str(&text)).unwrap()
 }
 
+fn owner(service: &str) -> ObjectKey {
+    let service = named(service);
+    ObjectKey::new(Kind::Service, service.namespace, service.name)
+}
+
 fn slices(store: &Store, service: &str) -> Vec<String> {
-    store.endpoint_slices(&named(service)).map(|s| s.metadata.name.clone().unwrap()).collect()
+    store.endpoint_slices(&owner(service)).map(|s| s.metadata.name.clone().unwrap()).collect()
 }
 
 fn on(kind: Kind, name: &str, section: Option<&str>) -> Target {
@@ -136,12 +141,12 @@ fn a_slice_that_moves_touches_both_services() {
     assert_eq!(slices(&store, "a/one"), ["1", "2"]);
     let touched = store.apply(Change::Upsert(slice("2", "two")));
     for service in ["a/one", "a/two"] {
-        assert!(touched.contains(&Dependency::EndpointSlices(named(service))), "{service}: {touched:?}");
+        assert!(touched.contains(&Dependency::EndpointSlices(owner(service))), "{service}: {touched:?}");
     }
     assert_eq!(slices(&store, "a/one"), ["1"]);
     assert_eq!(slices(&store, "a/two"), ["2"]);
     let touched = store.apply(Change::Delete(slice("2", "").key()));
-    assert!(touched.contains(&Dependency::EndpointSlices(named("a/two"))));
+    assert!(touched.contains(&Dependency::EndpointSlices(owner("a/two"))));
     assert_eq!(slices(&store, "a/two"), [""; 0]);
 }
 

@@ -115,6 +115,7 @@ impl Translator {
     pub(super) fn run_endpoints(&mut self, unit: &Unit, id: &ClusterId) {
         let output = self.run(unit, |reader, _| match &id.backend {
             BackendObject::Service(name, port) => service::endpoints(reader, id, name, *port),
+            BackendObject::Import(name, port) => Some(service::import::endpoints(reader, id, name, *port)),
             BackendObject::XBackend(name) => x_backend::pods::endpoints(reader, id, name),
             BackendObject::Static(name) => {
                 let backend = reader.get::<Backend>(&name.namespace, &name.name)?;

@@ -120,6 +120,7 @@ pub(super) fn layout(kind: Kind) -> Option<&'static Layout> {
         | Kind::ConfigMap
         | Kind::EndpointSlice
         | Kind::Pod
+        | Kind::ServiceImport
         | Kind::ClusterTrustBundle
         | Kind::ReferenceGrant => None,
         Kind::GatewayClass => Some(&CLASS),

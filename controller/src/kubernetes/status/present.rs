@@ -101,6 +101,7 @@ fn status(object: &Object) -> Value {
         | Object::ConfigMap(_)
         | Object::EndpointSlice(_)
         | Object::Pod(_)
+        | Object::ServiceImport(_)
         | Object::ClusterTrustBundle(_)
         | Object::ReferenceGrant(_) => return Value::Null,
     };

@@ -31,9 +31,10 @@ impl Served {
 }
 
 /// True if there are good clusters without the kind, or where it may not be read: neither is waited for. ClusterTrustBundles are served
-/// since Kubernetes 1.33, behind a feature gate at first, and their owner may hide them.
+/// since Kubernetes 1.33, behind a feature gate at first, and their owner may hide them. ServiceImports are there where several
+/// clusters share services.
 pub(super) const fn is_optional(kind: Kind) -> bool {
-    matches!(kind, Kind::ClusterTrustBundle)
+    matches!(kind, Kind::ClusterTrustBundle | Kind::ServiceImport)
 }
 
 /// The path of what a version of a group serves.
@@ -113,7 +114,7 @@ mod tests {
             plurals.join(" "),
             "namespaces services secrets configmaps endpointslices pods clustertrustbundles gatewayclasses gateways listenersets \
              httproutes grpcroutes tlsroutes tcproutes udproutes referencegrants backendtlspolicies xbackends \
-             xbackendtrafficpolicies xtelemetrypolicies trafficpolicies backends directresponses gatewayextensions \
+             xbackendtrafficpolicies xtelemetrypolicies serviceimports trafficpolicies backends directresponses gatewayextensions \
              gatewayparameters httplistenerpolicies aibackends"
         );
     }

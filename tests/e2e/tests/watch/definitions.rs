@@ -1,7 +1,7 @@
 //! CustomResourceDefinitions that come and go while the controller runs.
 
 use postern::kubernetes::watch::{Phase, Scope};
-use postern_translator::Kind;
+use postern_translator::{Kind, Object};
 
 use crate::server::{ApiServer, gateway_api};
 use crate::watched::{Seen, Watched, key, options};
@@ -99,4 +99,44 @@ async fn pods_are_watched_while_x_backends_are_served() {
     server.kubectl(&["delete", "crd", "xbackends.gateway.networking.x-k8s.io"]);
     watched.deleted(&pod).await;
     assert_eq!(watched.phase("Pod"), Phase::NotServed);
+}
+
+/// What a provider of the Multi-Cluster Services API installs, as far as it matters here.
+const SERVICE_IMPORTS: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: serviceimports.multicluster.x-k8s.io}
+spec:
+  group: multicluster.x-k8s.io
+  scope: Namespaced
+  names: {kind: ServiceImport, plural: serviceimports, singular: serviceimport}
+  versions:
+  - name: v1alpha1
+    served: true
+    storage: true
+    subresources: {status: {}}
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+
+/// Few clusters have them, so they may come late, and in the version that their provider has.
+#[tokio::test]
+async fn service_imports_are_found_when_their_provider_comes() {
+    let server = ApiServer::alone().await;
+    let mut watched = Watched::synced(server.client().await, options(Scope::All)).await;
+    assert_eq!(watched.phase("ServiceImport"), Phase::NotServed);
+
+    server.apply(SERVICE_IMPORTS);
+    server.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+    server.apply(
+        "apiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceImport\nmetadata: {name: s, namespace: default}\n\
+         spec: {type: ClusterSetIP, ips: [10.42.0.1], ports: [{port: 80, protocol: TCP}]}\n",
+    );
+    let import = key(Kind::ServiceImport, "default", "s");
+    watched.upserted(&import).await;
+    let Some(Object::ServiceImport(read)) = watched.objects.get(&import) else { panic!("a ServiceImport") };
+    assert_eq!((read.spec.ips.as_slice(), read.spec.ports[0].port), (&["10.42.0.1".to_owned()][..], 80));
+
+    server.kubectl(&["delete", "crd", "serviceimports.multicluster.x-k8s.io"]);
+    watched.deleted(&import).await;
+    assert_eq!(watched.phase("ServiceImport"), Phase::NotServed);
 }

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 use postern_api::gateway_api::{
     BackendTlsPolicy, Condition, ParentReference, PolicyAncestorStatus, PolicyStatus, condition_type, reason,
 };
 use postern_api::kgateway::Backend;
+use postern_api::multicluster::ServiceImport;
 
 use super::{Reading, TlsTarget, on, read, target_kind, targets};
 use crate::Options;
@@ -75,7 +76,7 @@ fn unknown_targets(key: &ObjectKey, policy: &BackendTlsPolicy, problems: &mut Pr
                 key,
                 format!("spec.targetRefs[{index}].kind"),
                 format!("a policy on {} (group {:?}) has no effect here", target.kind, target.group),
-                "target a Service, or a Backend of group gateway.kgateway.dev",
+                "target a Service, a ServiceImport, or a Backend of group gateway.kgateway.dev",
             );
         }
     }
@@ -148,14 +149,12 @@ fn ports(reader: &Reader<'_>, backend: &ObjectKey) -> Option<BTreeMap<u16, Optio
     if backend.kind == Kind::Backend {
         return reader.get::<Backend>(&backend.namespace, &backend.name).map(|_| [(0, None)].into());
     }
+    if backend.kind == Kind::ServiceImport {
+        let import = reader.get::<ServiceImport>(&backend.namespace, &backend.name)?;
+        return Some(names(&import.spec.ports));
+    }
     let service = reader.get::<Service>(&backend.namespace, &backend.name)?;
-    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
-    let named = ports.filter_map(|port| {
-        let number = u16::try_from(port.port).ok()?;
-        service::serves(port, number, PortProtocol::Tcp)
-            .then(|| (number, port.name.clone().filter(|name| !name.is_empty())))
-    });
-    let mut ports: BTreeMap<_, _> = named.collect();
+    let mut ports = names(service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default());
     if external::is_external_name(service) {
         // Routes may name ports that the Service does not list.
         let used = reader.clusters_of(backend).map(|(id, _)| port_of(&id.backend));
@@ -164,6 +163,16 @@ fn ports(reader: &Reader<'_>, backend: &ObjectKey) -> Option<BTreeMap<u16, Optio
         });
     }
     Some(ports)
+}
+
+/// The TCP ports of a Service with their names.
+fn names(ports: &[ServicePort]) -> BTreeMap<u16, Option<String>> {
+    let named = ports.iter().filter_map(|port| {
+        let number = u16::try_from(port.port).ok()?;
+        service::serves(port, number, PortProtocol::Tcp)
+            .then(|| (number, port.name.clone().filter(|name| !name.is_empty())))
+    });
+    named.collect()
 }
 
 /// The Gateways that send requests to some of the clusters of `backend`, by port and security.
@@ -180,7 +189,7 @@ fn users(
 /// The port under which [`ports`] has a backend.
 fn port_of(backend: &BackendObject) -> u16 {
     match backend {
-        BackendObject::Service(_, port) => *port,
+        BackendObject::Service(_, port) | BackendObject::Import(_, port) => *port,
         BackendObject::Static(_) | BackendObject::XBackend(_) => 0,
     }
 }

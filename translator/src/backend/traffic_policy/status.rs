@@ -32,7 +32,7 @@ pub(crate) fn translate(
             None => (
                 "kind",
                 format!("a policy on {} (group {:?}) has no effect here", target.kind, target.group),
-                "target a Service, an XBackend, or a Backend of group gateway.kgateway.dev",
+                "target a Service, a ServiceImport, an XBackend, or a Backend of group gateway.kgateway.dev",
             ),
             Some(kind) => {
                 let backend = ObjectKey::new(kind, &key.namespace, &target.name);
