@@ -78,8 +78,13 @@ mod tests {
         const OLD: Option<&str> = Some("2026-01-01T00:00:00Z");
         const YOUNG: Option<&str> = Some("2026-01-02T00:00:00Z");
         let short = || order("*", PathRank::Prefix(Reverse(1)));
+        let grpc = |service, method| PathRank::Grpc { service: Reverse(service), method: Reverse(method) };
         let ordered = [
             order("a.example.com", PathRank::Prefix(Reverse(1))),
+            // An HTTPRoute may have the same hostname: what is gRPC is asked first.
+            order("*.example.com", grpc(9, 0)),
+            order("*.example.com", grpc(1, 5)),
+            order("*.example.com", grpc(0, 0)),
             order("*.example.com", PathRank::Exact),
             order("*.com", PathRank::Exact),
             order("*", PathRank::Exact),

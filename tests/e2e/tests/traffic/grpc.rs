@@ -1,6 +1,6 @@
 //! GRPCRoute. The backends speak HTTP/2 and do not look into messages, which is all that routing is about.
 
-use postern_e2e::{Call, World};
+use postern_e2e::{Call, Want, World, http_route};
 
 fn grpc_route(name: &str, spec: &str) -> String {
     let head = format!(
@@ -94,4 +94,39 @@ async fn filters_weights_and_missing_backends() {
     assert!((260..=340).contains(&to_a), "{to_a} of 400, expected about 300");
     assert!((150..=250).contains(&unavailable), "{unavailable} of 400, expected about 200");
     world.assert_status("GRPCRoute/r", &["Accepted=True Accepted", "ResolvedRefs=False BackendNotFound"]);
+}
+
+/// The Gateway API leaves it open whether an HTTPRoute and a GRPCRoute may share a hostname; here they may, so that a site and
+/// its gRPC services live under one name. What is gRPC is for the GRPCRoute, whatever the HTTPRoute matches, and the other way round
+/// what it does not match is for the HTTPRoute.
+#[tokio::test]
+async fn an_http_route_and_a_grpc_route_share_a_hostname() {
+    let mut world = World::with_backends(&["site", "cart"]).await;
+    let rules = "
+hostnames: [example.org]
+rules:
+- matches: [{path: {type: Exact, value: /shop.Cart/Add}}, {path: {value: /}}]
+  backendRefs: [{name: site, port: 8080}]
+";
+    world.apply(&http_route("site", rules)).await;
+    let call = method(&mut world, "/shop.Cart/Add");
+    world.expect(call, Want::Backend("site")).await;
+    let rules = "hostnames: [example.org]
+rules:
+- matches: [{method: {service: shop.Cart}}]
+  backendRefs: [{name: cart, port: 8080}]
+";
+    world.apply(&grpc_route("cart", rules)).await;
+    for route in ["HTTPRoute/site", "GRPCRoute/cart"] {
+        world.assert_status(route, &["Accepted=True Accepted", "ResolvedRefs=True ResolvedRefs"]);
+    }
+    assert_eq!(world.attached_routes("gw", "http"), 2);
+    let call = method(&mut world, "/shop.Cart/Add");
+    world.expect(call, Want::Backend("cart")).await;
+    assert_eq!(leads(&mut world, "/shop.Stock/List", None).await, "site", "no GRPCRoute has the service");
+    let page = world.call("example.org", "/shop.Cart/Add").h2().method("POST");
+    assert_eq!(page.send().await.unwrap().backend(), "site", "a request that is not gRPC");
+    world.delete("GRPCRoute", "cart").await;
+    let call = method(&mut world, "/shop.Cart/Add");
+    world.expect(call, Want::Backend("site")).await;
 }
