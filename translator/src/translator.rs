@@ -587,10 +587,10 @@ impl Translator {
             Some(new) => self.models.insert(name.clone(), Arc::clone(new)),
             None => self.models.remove(name),
         };
-        let Differences { parents, owners, ports, client_certificate, is_default } =
+        let Differences { parents, owners, requests, ports, client_certificate, is_default } =
             differences(old.as_deref(), new.map(AsRef::as_ref));
         if let Some(state) = self.gateways.get(name) {
-            let scopes = state.scopes_of(&owners);
+            let scopes = state.scopes_of(&owners.union(&requests).cloned().collect());
             self.dirty_scopes.extend(scopes.into_iter().map(|scope| (name.clone(), scope)));
         }
         let mut touched = Vec::new();

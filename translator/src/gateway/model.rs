@@ -132,6 +132,9 @@ pub(crate) struct Differences {
     pub(crate) parents: BTreeSet<Option<NamespacedName>>,
     /// Where another listener serves a hostname at a TCP port, or one in another way.
     pub(crate) owners: BTreeSet<(u16, Hostname)>,
+    /// All hostnames at the TCP ports where requests come in another way, or only in one of the two. The hosts of listeners that take
+    /// no requests belong to the scopes of such a port as well.
+    pub(crate) requests: BTreeSet<(u16, Hostname)>,
     /// [`GatewayModel::ports`] differ.
     pub(crate) ports: bool,
     pub(crate) client_certificate: bool,
@@ -157,6 +160,9 @@ pub(crate) fn differences(old: Option<&GatewayModel>, new: Option<&GatewayModel>
                 if same.is_none_or(|same| !serves_alike(same, &one.listeners[*index])) {
                     out.owners.insert((*port, hostname.clone()));
                 }
+            }
+            if one.http(*port) != other.and_then(|other| other.http(*port)) {
+                out.requests.extend(owners.keys().map(|hostname| (*port, hostname.clone())));
             }
         }
     }
