@@ -9,8 +9,8 @@ use postern_xds::state::{Options, Outcome, Stream};
 use postern_xds::{Change, Push, Resource, ResourceType, Snapshot};
 
 pub(crate) use ResourceType::{
-    Cluster as CDS, ClusterLoadAssignment as EDS, Listener as LDS, RouteConfiguration as RDS,
-    ScopedRouteConfiguration as SRDS, Secret as SDS,
+    Cluster as CDS, ClusterLoadAssignment as EDS, ExtensionConfig as ECDS, Listener as LDS,
+    RouteConfiguration as RDS, ScopedRouteConfiguration as SRDS, Secret as SDS,
 };
 
 /// A request to be filled in.

@@ -1,5 +1,5 @@
 //! T28, T16: a client that follows Envoy's rules, driven by random operations, converges; and at no point does a route
-//! that it accepted name a cluster that it does not have.
+//! or a TCP proxy that it accepted name a cluster that it does not have.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use postern_xds::state::{Options, Stream};
 use postern_xds::{Resource, ResourceType, Snapshot};
 use proptest::prelude::*;
 
-use crate::driver::{CDS, EDS, LDS, RDS, SDS, SRDS, request};
+use crate::driver::{CDS, ECDS, EDS, LDS, RDS, SDS, SRDS, request};
 use crate::resources::*;
 
-/// A scope, listener or cluster with this content is rejected.
+/// A scope, listener or TCP proxy with this content is rejected.
 const BAD: u32 = 13;
 
 /// A proxy. What it holds survives its streams.
@@ -46,7 +46,7 @@ impl Proxy {
         self.paused.clear();
         self.started.clear();
         self.nonces.clear();
-        for resource_type in [CDS, EDS, LDS, RDS, SRDS, SDS] {
+        for resource_type in [CDS, EDS, LDS, ECDS, RDS, SRDS, SDS] {
             let names = self.names.get(&resource_type).cloned().unwrap_or_default();
             let wildcard = resource_type.is_wildcard();
             if !wildcard && names.is_empty() {
@@ -208,7 +208,7 @@ impl Proxy {
     /// The point of it all.
     fn check_routes(&mut self) {
         let clusters = self.held.get(&CDS).cloned().unwrap_or_default();
-        for resource_type in [SRDS, RDS] {
+        for resource_type in [SRDS, RDS, ECDS] {
             let stale = if resource_type == RDS { self.stale.clone() } else { BTreeSet::new() };
             for route in self.held(resource_type).values().filter(|r| !stale.contains(r.name())) {
                 for cluster in referred_clusters(route) {
@@ -241,6 +241,8 @@ struct Config {
     /// By scope: content, and the clusters that it leads to as far as they exist.
     scopes: BTreeMap<u8, (u32, Vec<u8>)>,
     routes: BTreeMap<u8, Vec<u8>>,
+    /// By filter chain: content, and the cluster that its connections go to, if it exists.
+    proxies: BTreeMap<u8, (u32, u8)>,
     secrets: BTreeMap<u8, u32>,
 }
 
@@ -271,6 +273,12 @@ impl Config {
             let names = existing(wanted);
             resources.push(routes(&format!("r{i}"), &names.iter().map(String::as_str).collect::<Vec<_>>()));
         }
+        for (i, (content, wanted)) in &self.proxies {
+            // Without its cluster the chain is gone, too.
+            let Some(cluster) = existing(&[*wanted]).pop() else { continue };
+            let proxy = tcp_proxy(&format!("x{i}"), &cluster);
+            resources.push(if *content == BAD { spoiled(&proxy) } else { proxy });
+        }
         for (i, content) in &self.secrets {
             resources.push(secret(&format!("k{i}"), *content));
         }
@@ -292,6 +300,7 @@ enum Op {
     Listener(u8, Option<u32>),
     Scope(u8, Option<(u32, Vec<u8>)>),
     Routes(u8, Option<Vec<u8>>),
+    Proxy(u8, Option<(u32, u8)>),
     Secret(u8, Option<u32>),
     /// Makes the configuration so far the node's snapshot.
     Publish,
@@ -313,14 +322,15 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (id.clone(), prop::option::weighted(0.6, (0..3u32, any::<bool>()))).prop_map(|(i, c)| Op::Cluster(i, c)),
         2 => (id.clone(), maybe.clone()).prop_map(|(i, c)| Op::Endpoints(i, c)),
         1 => (0..2u8, prop::option::weighted(0.7, content.clone())).prop_map(|(i, c)| Op::Listener(i, c)),
-        3 => (id.clone(), prop::option::weighted(0.8, (content, prop::collection::vec(id.clone(), 0..3))))
+        3 => (id.clone(), prop::option::weighted(0.8, (content.clone(), prop::collection::vec(id.clone(), 0..3))))
             .prop_map(|(i, c)| Op::Scope(i, c)),
+        2 => (0..3u8, prop::option::weighted(0.8, (content, id.clone()))).prop_map(|(i, c)| Op::Proxy(i, c)),
         1 => (0..3u8, prop::option::weighted(0.8, prop::collection::vec(id.clone(), 0..3)))
             .prop_map(|(i, c)| Op::Routes(i, c)),
         1 => (0..2u8, maybe).prop_map(|(i, c)| Op::Secret(i, c)),
         6 => Just(Op::Publish),
-        1 => (prop_oneof![Just(RDS), Just(SDS), Just(CDS)], 0..3u8).prop_map(|(t, i)| Op::Subscribe(t, i)),
-        1 => (prop_oneof![Just(RDS), Just(SDS), Just(CDS)], 0..3u8).prop_map(|(t, i)| Op::Unsubscribe(t, i)),
+        1 => (prop_oneof![Just(RDS), Just(ECDS), Just(SDS), Just(CDS)], 0..3u8).prop_map(|(t, i)| Op::Subscribe(t, i)),
+        1 => (prop_oneof![Just(RDS), Just(ECDS), Just(SDS), Just(CDS)], 0..3u8).prop_map(|(t, i)| Op::Unsubscribe(t, i)),
         6 => (1..4u8).prop_map(Op::ToServer),
         6 => (1..4u8).prop_map(Op::ToProxy),
         1 => Just(Op::Reconnect),
@@ -330,6 +340,7 @@ fn op() -> impl Strategy<Value = Op> {
 fn on_demand_name(resource_type: ResourceType, i: u8) -> String {
     let prefix = match resource_type {
         RDS => "r",
+        ECDS => "x",
         SDS => "k",
         _ => "c",
     };
@@ -373,6 +384,7 @@ impl World {
             Op::Listener(i, c) => put(&mut self.config.listeners, i, c),
             Op::Scope(i, c) => put(&mut self.config.scopes, i, c),
             Op::Routes(i, c) => put(&mut self.config.routes, i, c),
+            Op::Proxy(i, c) => put(&mut self.config.proxies, i, c),
             Op::Secret(i, c) => put(&mut self.config.secrets, i, c),
             Op::Publish => {
                 self.snapshot = self.config.snapshot(&self.snapshot);
@@ -423,7 +435,7 @@ impl World {
 
     /// What the proxy holds is what its subscriptions say, up to what it rejects.
     fn check(&mut self) {
-        for resource_type in [CDS, EDS, LDS, RDS, SRDS, SDS] {
+        for resource_type in [CDS, EDS, LDS, ECDS, RDS, SRDS, SDS] {
             let held = self.proxy.held.get(&resource_type).cloned().unwrap_or_default();
             let names = self.proxy.names.get(&resource_type).cloned().unwrap_or_default();
             for resource in self.snapshot.iter(resource_type) {
@@ -432,15 +444,15 @@ impl World {
                 }
                 assert_eq!(held.get(resource.name()), Some(resource), "{resource_type}");
             }
-            // RDS and SDS removals are ignored by the proxy, and a rejected cluster or scope leaves the old one.
-            let blocked = self.snapshot.iter(SRDS).chain(self.snapshot.iter(LDS)).any(|r| is_bad(r));
+            // RDS and SDS removals are ignored by the proxy, and what is rejected leaves the old one.
+            let blocked = [SRDS, LDS, ECDS].iter().any(|t| self.snapshot.iter(*t).any(|r| is_bad(r)));
             for (name, resource) in &held {
                 if self.snapshot.get(resource_type, name).is_some() {
                     continue;
                 }
                 match resource_type {
                     RDS | SDS => {}
-                    CDS | EDS if blocked => {}
+                    CDS | EDS | ECDS if blocked => {}
                     EDS => assert_eq!(resource.version(), "empty", "{name}"),
                     _ => panic!("{resource:?} is gone from the snapshot, but not from the proxy"),
                 }

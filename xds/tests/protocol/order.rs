@@ -343,3 +343,117 @@ fn t16_rejected_routes_that_nobody_wants_any_more_do_not_keep_clusters() {
     assert!(d.ack(&pushes[1]).is_empty(), "the older routes are in use");
     assert_eq!(types(&d.unsubscribe(RDS, &["r"])), [CDS]);
 }
+
+/// A proxy with a listener whose connections go to the cluster `old`.
+fn booted_with_connections() -> Driver {
+    let mut d = Driver::new(snapshot([
+        cluster("old", 0),
+        endpoints("old", 0),
+        listener("l", 0),
+        tcp_proxy("l/chain", "old"),
+    ]));
+    d.boot();
+    let pushes = d.subscribe(ECDS, &["l/chain"]);
+    assert_eq!(told(&pushes), [(ECDS, (vec!["l/chain"], vec![]))]);
+    d.settle(pushes);
+    assert!(d.stream.in_sync());
+    d
+}
+
+/// The edit of a TCPRoute to a backend that nobody had, and from one that nobody has any more.
+fn moved_connections() -> [postern_xds::Change; 5] {
+    [
+        set(&cluster("new", 0)),
+        set(&endpoints("new", 0)),
+        remove(CDS, "old"),
+        remove(EDS, "old"),
+        set(&tcp_proxy("l/chain", "new")),
+    ]
+}
+
+#[test]
+fn t16_connections_go_to_a_new_cluster_when_it_is_there_and_the_old_one_goes_after_them() {
+    let mut d = booted_with_connections();
+    let pushes = d.set(moved_connections());
+    assert_eq!(told(&pushes), [(CDS, (vec!["new"], vec![]))]);
+    assert!(d.ack(&pushes[0]).is_empty(), "the endpoints of the new cluster are not there");
+    let eds = only(d.subscribe(EDS, &["new"]));
+    let proxy = only(d.ack(&eds));
+    assert_eq!((type_of(&proxy), content(&proxy)), (ECDS, (vec!["l/chain"], vec![])));
+    assert_eq!(referred_clusters(&proxy.resources[0]), ["new"]);
+    assert!(d.unsubscribe(EDS, &[]).is_empty(), "nothing goes before the acknowledgement");
+    let prune = only(d.ack(&proxy));
+    assert_eq!((type_of(&prune), content(&prune)), (CDS, (vec![], vec!["old"])));
+    assert!(d.ack(&prune).is_empty());
+    assert!(d.stream.in_sync());
+}
+
+#[test]
+fn t16_connections_that_a_proxy_refuses_to_move_keep_their_cluster() {
+    let mut d = booted_with_connections();
+    let cds = only(d.set(moved_connections()));
+    d.ack(&cds);
+    let eds = only(d.subscribe(EDS, &["new"]));
+    let proxy = only(d.ack(&eds));
+    assert!(d.nack(&proxy, "bad").is_empty(), "they still go to the old cluster");
+    assert_eq!(d.nacked(), [("l/chain".to_owned(), "bad".to_owned())].into());
+    // What else there is to say flows.
+    let cds = only(d.set([set(&static_cluster("more", 0)), set(&scope("s", &["more"]))]));
+    assert_eq!(content(&cds), (vec!["more"], vec![]));
+    let srds = only(d.ack(&cds));
+    assert_eq!((type_of(&srds), content(&srds)), (SRDS, (vec!["s"], vec![])));
+    assert!(d.ack(&srds).is_empty(), "the old cluster stays");
+    // Put right, it goes.
+    let proxy = only(d.set([set(&tcp_proxy("l/chain", "more"))]));
+    let prune = only(d.ack(&proxy));
+    assert_eq!((type_of(&prune), content(&prune)), (CDS, (vec![], vec!["old"])));
+}
+
+#[test]
+fn t16_a_new_listener_comes_after_the_clusters_of_its_connections() {
+    let mut d = booted_with_connections();
+    let cds = only(d.set([
+        set(&static_cluster("new", 0)),
+        set(&listener("m", 0)),
+        set(&tcp_proxy("m/chain", "new")),
+    ]));
+    assert_eq!((type_of(&cds), content(&cds)), (CDS, (vec!["new"], vec![])));
+    let lds = only(d.ack(&cds));
+    assert_eq!((type_of(&lds), content(&lds)), (LDS, (vec!["m"], vec![])));
+    // The listener warms until its chains have their filter, so this must not wait for the listener.
+    let proxy = only(d.subscribe(ECDS, &["m/chain"]));
+    assert_eq!(content(&proxy), (vec!["m/chain"], vec![]));
+    assert!(d.ack(&proxy).is_empty() && d.ack(&lds).is_empty());
+    assert!(d.stream.in_sync());
+}
+
+#[test]
+fn t16_a_listener_goes_then_its_connections_then_their_cluster() {
+    let mut d = booted_with_connections();
+    let lds =
+        only(d.set([remove(LDS, "l"), remove(ECDS, "l/chain"), remove(CDS, "old"), remove(EDS, "old")]));
+    assert_eq!((type_of(&lds), content(&lds)), (LDS, (vec![], vec!["l"])));
+    let ecds = only(d.ack(&lds));
+    assert_eq!((type_of(&ecds), content(&ecds)), (ECDS, (vec![], vec!["l/chain"])));
+    let cds = only(d.ack(&ecds));
+    assert_eq!((type_of(&cds), content(&cds)), (CDS, (vec![], vec!["old"])));
+    assert!(d.ack(&cds).is_empty() && d.unsubscribe(ECDS, &["l/chain"]).is_empty());
+    assert!(d.stream.in_sync());
+}
+
+#[test]
+fn t16_connections_of_a_proxy_that_comes_back_wait_for_their_clusters() {
+    let old = tcp_proxy("l/chain", "old");
+    let mut d =
+        Driver::new(snapshot([static_cluster("new", 0), listener("l", 0), tcp_proxy("l/chain", "new")]));
+    // Another control plane gave it what it holds.
+    let held = static_cluster("old", 0);
+    d.resume(LDS, &[], &[&listener("l", 0)]);
+    let first = d.resume(ECDS, &["l/chain"], &[&old]);
+    assert!(first.iter().all(|push| push.resources.is_empty()), "its clusters are not known yet");
+    d.settle(first);
+    let cds = only(d.resume(CDS, &[], &[&held]));
+    assert_eq!(content(&cds), (vec!["new"], vec![]));
+    let proxy = only(d.ack(&cds));
+    assert_eq!((type_of(&proxy), content(&proxy)), (ECDS, (vec!["l/chain"], vec![])));
+}

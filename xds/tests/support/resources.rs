@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::{
 };
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{
-    AggregatedConfigSource, ConfigSource, TransportSocket, transport_socket,
+    AggregatedConfigSource, ConfigSource, TransportSocket, TypedExtensionConfig, transport_socket,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints};
 use envoy_types::pb::envoy::config::listener::v3::Listener;
@@ -17,6 +17,7 @@ use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{
     Route, RouteAction, RouteConfiguration, ScopedRouteConfiguration, VirtualHost,
 };
+use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     CommonTlsContext, SdsSecretConfig, Secret, UpstreamTlsContext,
@@ -145,8 +146,27 @@ pub(crate) fn scope(name: &str, clusters: &[&str]) -> Arc<Resource> {
     resource(ResourceType::ScopedRouteConfiguration, name, &message)
 }
 
-/// The clusters that a route configuration or a scope leads to.
+/// A filter chain's TCP proxy, which leads to a cluster.
+pub(crate) fn tcp_proxy(name: &str, cluster: &str) -> Arc<Resource> {
+    let proxy = TcpProxy {
+        stat_prefix: name.to_owned(),
+        cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
+        ..TcpProxy::default()
+    };
+    let message = TypedExtensionConfig { name: name.to_owned(), typed_config: Some(pack_any(proxy)) };
+    resource(ResourceType::ExtensionConfig, name, &message)
+}
+
+/// The clusters that a route configuration, a scope or a TCP proxy leads to.
 pub(crate) fn referred_clusters(resource: &Resource) -> Vec<String> {
+    if resource.resource_type() == ResourceType::ExtensionConfig {
+        let config = TypedExtensionConfig::decode(resource.body().clone()).ok();
+        let proxy = config.and_then(|config| TcpProxy::decode(config.typed_config?.value.as_slice()).ok());
+        return match proxy.and_then(|proxy| proxy.cluster_specifier) {
+            Some(tcp_proxy::ClusterSpecifier::Cluster(cluster)) => vec![cluster],
+            _ => Vec::new(),
+        };
+    }
     let config = match resource.resource_type() {
         ResourceType::RouteConfiguration => RouteConfiguration::decode(resource.body().clone()).ok(),
         ResourceType::ScopedRouteConfiguration => ScopedRouteConfiguration::decode(resource.body().clone())
