@@ -43,7 +43,7 @@ use crate::hostname::Hostname;
 use crate::infrastructure::Port;
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::problem::Problems;
-use crate::status::condition;
+use crate::status::{condition, resolved};
 
 /// One Envoy route with its place on a host. It is kept encoded: ten times smaller than the message.
 #[derive(Clone, Debug, PartialEq)]
@@ -264,7 +264,8 @@ fn translate_as<R: Rules>(
             }
         };
         let mut conditions = accepted;
-        conditions.insert(1, resolved(&verdicts, generation));
+        let unresolved = verdicts.iter().find_map(|rule| rule.unresolved);
+        conditions.insert(1, resolved(unresolved, generation));
         conditions.shrink_to_fit();
         out.status.parents.push(RouteParentStatus {
             parent_ref: reference.clone(),
@@ -322,19 +323,4 @@ fn accepted(rules: &[Verdict<'_>], generation: Option<i64>) -> Vec<Condition> {
             generation,
         ),
     ]
-}
-
-fn resolved(rules: &[Verdict<'_>], generation: Option<i64>) -> Condition {
-    match rules.iter().find_map(|rule| rule.unresolved) {
-        Some((reason, message)) => {
-            condition(condition_type::RESOLVED_REFS, false, reason, message, generation)
-        }
-        None => condition(
-            condition_type::RESOLVED_REFS,
-            true,
-            reason::RESOLVED_REFS,
-            "all references resolve",
-            generation,
-        ),
-    }
 }

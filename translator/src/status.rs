@@ -1,10 +1,13 @@
 //! Desired statuses. They carry no times: whoever writes them sets `lastTransitionTime` where a condition changes.
 
 use postern_api::gateway_api::{
-    Condition, ConditionStatus, GatewayClassStatus, GatewayStatus, ListenerSetStatus, PolicyStatus,
-    RouteStatus,
+    Condition, ConditionStatus, GatewayClassStatus, GatewayStatus, ListenerSetStatus, ParentReference,
+    PolicyAncestorStatus, PolicyStatus, RouteStatus, condition_type, reason,
 };
 use serde::Serialize;
+
+use crate::Options;
+use crate::object::{Kind, NamespacedName};
 
 /// The condition of a parent of a route that is set, to `False`, while proxies refuse a host of the route: everything
 /// else about the route is right, and what they served before stays.
@@ -65,4 +68,37 @@ pub(crate) fn condition(
 ) -> Condition {
     let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
     Condition::new(kind, status, reason, message).observed(generation)
+}
+
+/// `ResolvedRefs`: `False` with this reason and message, or `True` if there are none.
+pub(crate) fn resolved(unresolved: Option<&(&'static str, String)>, generation: Option<i64>) -> Condition {
+    let (holds, reason, message) = match unresolved {
+        Some((reason, message)) => (false, *reason, message.as_str()),
+        None => (true, reason::RESOLVED_REFS, "all references resolve"),
+    };
+    condition(condition_type::RESOLVED_REFS, holds, reason, message, generation)
+}
+
+/// How statuses name a Gateway that the object itself does not name.
+pub(crate) fn reference_to(gateway: &NamespacedName) -> ParentReference {
+    ParentReference {
+        group: Some(Kind::Gateway.group().to_owned()),
+        kind: Some(Kind::Gateway.as_str().to_owned()),
+        namespace: Some(gateway.namespace.clone()),
+        name: gateway.name.clone(),
+        ..ParentReference::default()
+    }
+}
+
+/// What a policy on a backend says about one of the Gateways that use the backend.
+pub(crate) fn ancestor(
+    gateway: &NamespacedName,
+    conditions: Vec<Condition>,
+    options: &Options,
+) -> PolicyAncestorStatus {
+    PolicyAncestorStatus {
+        ancestor_ref: reference_to(gateway),
+        controller_name: options.controller_name.clone(),
+        conditions,
+    }
 }

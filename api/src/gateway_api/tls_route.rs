@@ -26,7 +26,7 @@ pub struct TlsRouteSpec {
     /// Which default Gateways the route attaches to (GEP-3793, experimental).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub use_default_gateways: Option<GatewayDefaultScope>,
-    /// Server names, exact or `*.` wildcards, 1 to 16.
+    /// Server names, exact or `*.` wildcards, 1 to 1,024.
     #[serde(default)]
     pub hostnames: Vec<String>,
     /// The rule; exactly one.

@@ -5,7 +5,7 @@ use postern_api::gateway_api::{Condition, ListenerSetStatus, ListenerStatus, con
 use super::listener_set::ListenerSetDraft;
 use super::programmed::Obstacle;
 use super::validate::Judged;
-use crate::status::condition;
+use crate::status::{self, condition};
 
 /// The status of a listener, without the count of routes.
 pub(super) struct Judgement {
@@ -44,18 +44,7 @@ pub(super) fn listener(
             generation,
         ),
     };
-    let resolved = match &state.unresolved {
-        Some((reason, message)) => {
-            condition(condition_type::RESOLVED_REFS, false, reason, message, generation)
-        }
-        None => condition(
-            condition_type::RESOLVED_REFS,
-            true,
-            reason::RESOLVED_REFS,
-            "all references resolve",
-            generation,
-        ),
-    };
+    let resolved = status::resolved(state.unresolved.as_ref(), generation);
     let refused = state.not_accepted.as_ref().or(state.conflicted.as_ref());
     let fault = refused.map(|(_, message)| message).or(state.not_programmed.as_ref()).cloned();
     let valid = fault.is_none();
@@ -127,15 +116,11 @@ pub(super) fn resolved(
         listener.conditions.iter().any(|c| c.type_ == condition_type::RESOLVED_REFS && !c.is_true())
     };
     let names: Vec<&str> = listeners.iter().filter(is_unresolved).map(|l| l.name.as_str()).collect();
-    let (holds, reason, message) = match unresolved {
-        Some((reason, message)) => (false, reason, message),
-        None if !names.is_empty() => {
-            let message = format!("references do not resolve: listener {}", names.join(", "));
-            (false, reason::LISTENERS_NOT_RESOLVED, message)
-        }
-        None => (true, reason::RESOLVED_REFS, "all references resolve".to_owned()),
+    let of_listeners = || {
+        (reason::LISTENERS_NOT_RESOLVED, format!("references do not resolve: listener {}", names.join(", ")))
     };
-    condition(condition_type::RESOLVED_REFS, holds, reason, message, generation)
+    let unresolved = unresolved.or_else(|| (!names.is_empty()).then(of_listeners));
+    status::resolved(unresolved.as_ref(), generation)
 }
 
 /// `DefaultGateway`, which only default Gateways have (GEP-3793).

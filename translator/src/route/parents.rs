@@ -5,6 +5,7 @@ use postern_api::gateway_api::{GatewayDefaultScope, ParentReference};
 use crate::dependency::{Parent, ParentName, Reader};
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problems;
+use crate::status::reference_to;
 
 /// A parent of ours.
 pub(super) struct Asked<'r, 'a> {
@@ -50,7 +51,12 @@ pub(super) fn parents<'r, 'a>(
             let named = |asked: &Asked<'_, '_>| means_all_of(&asked.reference, &asked.parent, &parent);
             if !out.iter().any(named) {
                 let field = "spec.useDefaultGateways".to_owned();
-                out.push(Asked { reference: reference_to(&parent), field, is_default: true, parent });
+                out.push(Asked {
+                    reference: reference_to(parent.gateway()),
+                    field,
+                    is_default: true,
+                    parent,
+                });
             }
         }
     }
@@ -78,17 +84,6 @@ fn asks_for_default(scope: Option<&GatewayDefaultScope>, key: &ObjectKey, proble
 fn means_all_of(reference: &ParentReference, parent: &Parent<'_, '_>, other: &Parent<'_, '_>) -> bool {
     let all = reference.port.is_none() && reference.section_name.as_deref().is_none_or(str::is_empty);
     all && reference.kind() == Kind::Gateway.as_str() && parent.gateway() == other.gateway()
-}
-
-fn reference_to(parent: &Parent<'_, '_>) -> ParentReference {
-    let gateway = parent.gateway();
-    ParentReference {
-        group: Some(Kind::Gateway.group().to_owned()),
-        kind: Some(Kind::Gateway.as_str().to_owned()),
-        namespace: Some(gateway.namespace.clone()),
-        name: gateway.name.clone(),
-        ..ParentReference::default()
-    }
 }
 
 fn warn_if_missing(

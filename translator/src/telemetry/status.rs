@@ -10,7 +10,7 @@ use crate::Options;
 use crate::dependency::Reader;
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::problem::Problems;
-use crate::status::{Status, condition};
+use crate::status::{self, Status, condition};
 
 /// The status of the policy `key`; `None` if it does not exist or concerns no Gateway of ours. The API allows for as many
 /// targets as a status has entries.
@@ -80,12 +80,12 @@ fn conditions(
         problems.error(key, "spec.targetRefs", &message, "remove one of them, or target another Gateway");
         return vec![one(condition_type::ACCEPTED, false, reason::CONFLICTED, &message)];
     }
-    let accepted = || one(condition_type::ACCEPTED, true, reason::ACCEPTED, "the policy is applied");
     match parse(reader, policy, gateway) {
-        Ok(_) => vec![
-            accepted(),
-            one(condition_type::RESOLVED_REFS, true, reason::RESOLVED_REFS, "all references resolve"),
-        ],
+        Ok(_) => {
+            let message = "the policy is applied";
+            let accepted = one(condition_type::ACCEPTED, true, reason::ACCEPTED, message);
+            vec![accepted, status::resolved(None, generation)]
+        }
         Err(Error::Invalid(fault)) => {
             let message = format!("{}: {}", fault.field, fault.message);
             problems.error(key, fault.field, fault.message, fault.remedy);
@@ -94,16 +94,9 @@ fn conditions(
         Err(Error::Unresolved(why)) => {
             let field = format!("spec.tracing.provider.backendRef{}", why.field);
             problems.error(key, field, &why.message, why.remedy);
-            let resolved = one(condition_type::RESOLVED_REFS, false, why.reason, &why.message);
-            vec![
-                one(
-                    condition_type::ACCEPTED,
-                    true,
-                    reason::ACCEPTED,
-                    "nothing is traced until the reference resolves",
-                ),
-                resolved,
-            ]
+            let message = "nothing is traced until the reference resolves";
+            let accepted = one(condition_type::ACCEPTED, true, reason::ACCEPTED, message);
+            vec![accepted, status::resolved(Some(&(why.reason, why.message)), generation)]
         }
     }
 }

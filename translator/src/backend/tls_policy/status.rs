@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
-use postern_api::gateway_api::{
-    BackendTlsPolicy, Condition, ParentReference, PolicyAncestorStatus, PolicyStatus, condition_type, reason,
-};
+use postern_api::gateway_api::{BackendTlsPolicy, Condition, PolicyStatus, condition_type, reason};
 use postern_api::kgateway::Backend;
 use postern_api::multicluster::ServiceImport;
 
@@ -17,7 +15,7 @@ use crate::infrastructure::PortProtocol;
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::policy::status::MAX_ANCESTORS;
 use crate::problem::Problems;
-use crate::status::condition;
+use crate::status::{self, condition};
 
 /// What came of a policy on one target, as far as one Gateway is concerned.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,10 +58,8 @@ pub(crate) fn translate(
     let ancestors = gateways
         .into_iter()
         .take(MAX_ANCESTORS)
-        .map(|(gateway, outcomes)| PolicyAncestorStatus {
-            ancestor_ref: reference(&gateway),
-            controller_name: options.controller_name.clone(),
-            conditions: conditions(&reading, &outcomes, generation),
+        .map(|(gateway, outcomes)| {
+            status::ancestor(&gateway, conditions(&reading, &outcomes, generation), options)
         })
         .collect();
     (Some(PolicyStatus { ancestors }), problems)
@@ -194,16 +190,6 @@ fn port_of(backend: &BackendObject) -> u16 {
     }
 }
 
-fn reference(gateway: &NamespacedName) -> ParentReference {
-    ParentReference {
-        group: Some(Kind::Gateway.group().to_owned()),
-        kind: Some(Kind::Gateway.as_str().to_owned()),
-        namespace: Some(gateway.namespace.clone()),
-        name: gateway.name.clone(),
-        ..ParentReference::default()
-    }
-}
-
 fn conditions(reading: &Reading, outcomes: &[Outcome], generation: Option<i64>) -> Vec<Condition> {
     let in_force = outcomes.contains(&Outcome::InForce);
     let refused = match &reading.not_accepted {
@@ -230,19 +216,7 @@ fn conditions(reading: &Reading, outcomes: &[Outcome], generation: Option<i64>) 
             condition(condition_type::ACCEPTED, true, reason::ACCEPTED, message, generation)
         }
     };
-    let resolved = match &reading.unresolved {
-        Some((reason, message)) => {
-            condition(condition_type::RESOLVED_REFS, false, reason, message, generation)
-        }
-        None => condition(
-            condition_type::RESOLVED_REFS,
-            true,
-            reason::RESOLVED_REFS,
-            "all references resolve",
-            generation,
-        ),
-    };
-    vec![accepted, resolved]
+    vec![accepted, status::resolved(reading.unresolved.as_ref(), generation)]
 }
 
 #[cfg(test)]

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_api::gateway_api::{
-    ParentReference, PolicyAncestorStatus, PolicyStatus, XBackendTrafficPolicy, condition_type, reason,
+    PolicyAncestorStatus, PolicyStatus, XBackendTrafficPolicy, condition_type, reason,
 };
 
 use super::{policies, read, target_kind, targets};
 use crate::Options;
 use crate::dependency::Reader;
-use crate::object::{Kind, NamespacedName, ObjectKey};
+use crate::object::{NamespacedName, ObjectKey};
 use crate::policy::status::MAX_ANCESTORS;
 use crate::problem::Problems;
-use crate::status::{Status, condition};
+use crate::status::{self, Status, condition};
 
 /// What came of the policy on one target: accepted, or why not.
 type Outcome = Result<(), (&'static str, String)>;
@@ -63,27 +63,13 @@ pub(crate) fn translate(
     let ancestors: Vec<PolicyAncestorStatus> = gateways
         .into_iter()
         .take(MAX_ANCESTORS)
-        .map(|(gateway, outcome)| PolicyAncestorStatus {
-            ancestor_ref: ParentReference {
-                group: Some(Kind::Gateway.group().to_owned()),
-                kind: Some(Kind::Gateway.as_str().to_owned()),
-                namespace: Some(gateway.namespace.clone()),
-                name: gateway.name.clone(),
-                ..ParentReference::default()
-            },
-            controller_name: options.controller_name.clone(),
-            conditions: vec![match outcome {
-                Ok(()) => condition(
-                    condition_type::ACCEPTED,
-                    true,
-                    reason::ACCEPTED,
-                    "the policy is applied",
-                    generation,
-                ),
-                Err((reason, message)) => {
-                    condition(condition_type::ACCEPTED, false, reason, message, generation)
-                }
-            }],
+        .map(|(gateway, outcome)| {
+            let (holds, (reason, message)) = match outcome {
+                Ok(()) => (true, (reason::ACCEPTED, "the policy is applied".to_owned())),
+                Err(refused) => (false, refused),
+            };
+            let accepted = condition(condition_type::ACCEPTED, holds, reason, message, generation);
+            status::ancestor(gateway, vec![accepted], options)
         })
         .collect();
     ((!ancestors.is_empty()).then_some(Status::Policy(PolicyStatus { ancestors })), problems)
