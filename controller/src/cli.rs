@@ -7,6 +7,8 @@ mod controller;
 mod install;
 mod proxy;
 mod proxy_drain;
+#[cfg(test)]
+mod reference;
 mod run;
 mod status;
 mod table;
