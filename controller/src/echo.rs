@@ -9,7 +9,8 @@
 //! | `fail=2` | 503 for the first two attempts of this request, told apart by `x-request-id` |
 //! | `body=text` | answers this text instead of JSON |
 //!
-//! and a request header `x-echo-set-header: name: value` adds a header to the answer.
+//! and a request header `x-echo-set-header: name: value` adds a header to the answer. A datagram to the UDP port of the same
+//! number is answered with one.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -28,7 +29,7 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
 /// The request header that sets headers of the answer.
@@ -36,6 +37,9 @@ const SET_HEADER: &str = "x-echo-set-header";
 
 /// Bodies up to this size are read and echoed, in bytes.
 const MAX_BODY: usize = 1 << 20;
+
+/// The largest datagram there is, in bytes.
+const MAX_DATAGRAM: usize = 1 << 16;
 
 /// How many requests that are to fail are remembered at once.
 const MAX_REMEMBERED: usize = 10_000;
@@ -80,11 +84,19 @@ struct State {
     attempts: Mutex<BTreeMap<String, u64>>,
 }
 
+/// What the server answers to a datagram.
+#[derive(Serialize)]
+struct DatagramAnswer<'a> {
+    name: &'a str,
+    count: u64,
+    body: &'a str,
+}
+
 /// What the server answers.
 #[derive(Serialize)]
 struct Answer<'a> {
     name: &'a str,
-    /// The number of this request, counted from 1 since the server started.
+    /// The number of this request, counted from 1 since the server started, datagrams included.
     count: u64,
     method: &'a str,
     path: &'a str,
@@ -110,6 +122,13 @@ impl Echo {
             Arc::new(State { name: spec.name.clone(), count: AtomicU64::new(0), attempts: Mutex::default() });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, state.clone()));
+        match UdpSocket::bind(address).await {
+            Ok(socket) => {
+                tasks.spawn(answer_datagrams(socket, state.clone()));
+            }
+            // Another program has the port for UDP; requests are answered all the same.
+            Err(error) => tracing::warn!(%address, %error, "the echo server takes no datagrams"),
+        }
         Ok(Self { name: spec.name.clone(), address, state, _connections: tasks })
     }
 
@@ -123,7 +142,7 @@ impl Echo {
         self.address
     }
 
-    /// How many requests it has got.
+    /// How many requests and datagrams it has got.
     pub fn count(&self) -> u64 {
         self.state.count.load(Ordering::Relaxed)
     }
@@ -154,6 +173,27 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
                 }
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+}
+
+async fn answer_datagrams(socket: UdpSocket, state: Arc<State>) {
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    loop {
+        match socket.recv_from(&mut buffer).await {
+            Ok((length, from)) => {
+                let body = std::str::from_utf8(&buffer[..length]).unwrap_or("(not text)");
+                let count = state.count.fetch_add(1, Ordering::Relaxed) + 1;
+                // Strings and numbers always serialise.
+                let mut text = serde_json::to_vec(&DatagramAnswer { name: &state.name, count, body })
+                    .unwrap_or_default();
+                text.push(b'\n');
+                if let Err(error) = socket.send_to(&text, from).await {
+                    tracing::debug!(%error, %from, "echo datagram");
+                }
+            }
+            // An earlier answer did not arrive, as the kernel tells some time later.
+            Err(error) => tracing::debug!(%error, "echo datagram"),
         }
     }
 }
@@ -329,6 +369,24 @@ mod tests {
         for text in ["red", "=127.0.0.1:1", "red=3001", "red=localhost:1"] {
             assert_eq!(text.parse::<EchoSpec>(), Err(InvalidEchoSpec), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn answers_datagrams() {
+        let spec = EchoSpec { name: "red".to_owned(), address: ([127, 0, 0, 1], 0).into() };
+        let echo = Echo::start(&spec).await.expect("a free port");
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let mut buffer = [0; 100];
+        for (body, wanted) in [
+            (&b"hello"[..], "{\"name\":\"red\",\"count\":1,\"body\":\"hello\"}\n"),
+            (&[0xff], "{\"name\":\"red\",\"count\":2,\"body\":\"(not text)\"}\n"),
+        ] {
+            socket.send_to(body, echo.address()).await.expect("a datagram");
+            let answer = tokio::time::timeout(Duration::from_secs(10), socket.recv(&mut buffer)).await;
+            let length = answer.expect("an answer").expect("a datagram");
+            assert_eq!(std::str::from_utf8(&buffer[..length]), Ok(wanted));
+        }
+        assert_eq!(echo.count(), 2);
     }
 
     #[test]

@@ -74,7 +74,9 @@ impl Example {
             std::fs::read_to_string(self.path("gateway.yaml")).unwrap().matches("protocol:").count();
         until("served listeners", || {
             let output = postern.output();
-            async move { if output.matches("serving http").count() >= listeners { Ok(()) } else { Err(output) } }
+            let served =
+                ["http", "tcp", "tls", "udp"].map(|it| output.matches(&format!("serving {it}")).count());
+            async move { if served.iter().sum::<usize>() >= listeners { Ok(()) } else { Err(output) } }
         })
         .await;
         postern
@@ -176,7 +178,7 @@ fn replace_ports(text: &str, ports: &BTreeMap<u16, Port>) -> String {
 #[test]
 fn every_example_is_tried() {
     // `cluster` is tried on a cluster, by the tests of the feature of that name.
-    let tried = ["canary", "cluster", "https", "listener-sets", "quickstart", "resilience"];
+    let tried = ["canary", "cluster", "connections", "https", "listener-sets", "quickstart", "resilience"];
     let mut found: Vec<String> = std::fs::read_dir(repository().join("examples"))
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -190,6 +192,12 @@ fn every_example_is_tried() {
 #[tokio::test]
 async fn canary() {
     let example = Example::copy("canary");
+    example.try_everything().await;
+}
+
+#[tokio::test]
+async fn connections() {
+    let example = Example::copy("connections");
     example.try_everything().await;
 }
 
