@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use postern_api::gateway_api::{
-    Condition, ParentReference, PolicyAncestorStatus, PolicyStatus, XBackend, condition_type, reason,
+    Condition, PolicyAncestorStatus, PolicyStatus, XBackend, condition_type, reason,
 };
 
 use super::{parse, tls};
 use crate::Options;
 use crate::backend::tls_policy::Reading;
 use crate::dependency::Reader;
-use crate::object::{Kind, ObjectKey};
+use crate::object::ObjectKey;
 use crate::problem::Problems;
-use crate::status::{Status, condition};
+use crate::status::{self, Status, condition};
 
 /// As many entries the API server admits (`BackendStatus.ancestors`).
 const MAX_ANCESTORS: usize = 32;
@@ -45,33 +45,16 @@ pub(crate) fn translate(
     let ancestors: Vec<PolicyAncestorStatus> = users
         .into_iter()
         .take(MAX_ANCESTORS)
-        .map(|gateway| PolicyAncestorStatus {
-            ancestor_ref: ParentReference {
-                group: Some(Kind::Gateway.group().to_owned()),
-                kind: Some(Kind::Gateway.as_str().to_owned()),
-                namespace: Some(gateway.namespace.clone()),
-                name: gateway.name.clone(),
-                ..ParentReference::default()
-            },
-            controller_name: options.controller_name.clone(),
-            conditions: conditions(&reading, backend.metadata.generation),
-        })
+        .map(|gateway| status::ancestor(gateway, conditions(&reading, backend.metadata.generation), options))
         .collect();
     ((!ancestors.is_empty()).then_some(Status::Policy(PolicyStatus { ancestors })), problems)
 }
 
 fn conditions(reading: &Reading, generation: Option<i64>) -> Vec<Condition> {
-    let told = |kind, refused: &Option<(&'static str, String)>, (reason, message): (&str, &str)| match refused
-    {
-        Some((reason, message)) => condition(kind, false, reason, message, generation),
-        None => condition(kind, true, reason, message, generation),
+    let (holds, (reason, message)) = match &reading.not_accepted {
+        Some((reason, message)) => (false, (*reason, message.as_str())),
+        None => (true, (reason::ACCEPTED, "the XBackend is accepted")),
     };
-    vec![
-        told(condition_type::ACCEPTED, &reading.not_accepted, (reason::ACCEPTED, "the XBackend is accepted")),
-        told(
-            condition_type::RESOLVED_REFS,
-            &reading.unresolved,
-            (reason::RESOLVED_REFS, "all references resolve"),
-        ),
-    ]
+    let accepted = condition(condition_type::ACCEPTED, holds, reason, message, generation);
+    vec![accepted, status::resolved(reading.unresolved.as_ref(), generation)]
 }
