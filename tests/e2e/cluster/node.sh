@@ -211,12 +211,24 @@ pool() (
 	say "$POOL"
 )
 
+# The client of containerd, as the node has it.
+ctr() { nsenter --target "$(init_of)" --mount --net -- "$STATE/debian/usr/bin/ctr" --namespace k8s.io "$@"; }
+
 load_images() {
 	local file
 	for file; do
 		[ -f "$file" ] || die "no file $file"
-		nsenter --target "$(init_of)" --mount --net -- "$STATE/debian/usr/bin/ctr" --namespace k8s.io images import --no-unpack - <"$file"
+		ctr images import --no-unpack - <"$file"
 	done
+}
+
+# Ends the containers of a pod as a crash would: no signal that they could hear, and nobody but the kubelet learns of it.
+kill_pod() {
+	local ids id
+	[[ ${1:-} =~ ^[^/]+/[^/]+$ ]] || die "usage: cluster kill NAMESPACE/POD"
+	ids=$(kubectl --namespace "${1%/*}" get pod "${1#*/}" --output 'jsonpath={.status.containerStatuses[*].containerID}')
+	[ -n "$ids" ] || die "the pod $1 has no containers"
+	for id in $ids; do ctr tasks kill --signal SIGKILL "${id#containerd://}"; done
 }
 
 # The node's first process does it, and says when it has.

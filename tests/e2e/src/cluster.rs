@@ -12,7 +12,7 @@ mod echo;
 mod install;
 mod kubectl;
 mod namespace;
-mod outage;
+mod node;
 
 use std::fmt::Debug;
 use std::sync::{Arc, LazyLock};
@@ -30,7 +30,7 @@ pub use echo::EchoReply;
 pub use install::GATEWAY_API_CHANNEL;
 pub use kubectl::Kubectl;
 pub use namespace::Namespace;
-pub use outage::Outage;
+pub use node::{Node, Outage};
 
 /// How long something in a cluster may take: pods start, Services get addresses, leases run out. It is never
 /// spent when all is well.

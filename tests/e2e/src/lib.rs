@@ -39,7 +39,7 @@ pub use backend::{Backend, Reply, Seen};
 pub use client::{Answer, Call, Connection, Protocol, raw};
 pub use cluster::{
     CLUSTER_PATIENCE, CONTROLLER_DEPLOYMENT, CONTROLLER_NAMESPACE, Cluster, EchoReply, GATEWAY_API_CHANNEL,
-    Kubectl, Namespace, Outage,
+    Kubectl, Namespace, Node, Outage,
 };
 pub use collector::{Collector, Span};
 pub use dns::NameServer;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use postern_api::gateway_api::Gateway;
-use postern_e2e::{Cluster, Outage};
+use postern_e2e::{Cluster, Node};
 
 use crate::replicas::{GATEWAY, new_route, route, traffic};
 
@@ -31,7 +31,7 @@ async fn a_minute_without_the_api_server_changes_nothing() {
     };
     let before = restarts().await;
 
-    let outage = Outage::begin().await;
+    let outage = Node::own().stop_api_server().await;
     tokio::time::sleep(Duration::from_mins(1)).await;
     let during = load.report();
     outage.end().await;

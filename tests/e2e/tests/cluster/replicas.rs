@@ -6,8 +6,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use postern_api::gateway_api::HttpRoute;
 use postern_e2e::{
-    CLUSTER_PATIENCE, CONTROLLER_DEPLOYMENT, CONTROLLER_NAMESPACE, Call, Cluster, Load, Namespace, Stream,
-    until_within,
+    CLUSTER_PATIENCE, CONTROLLER_DEPLOYMENT, CONTROLLER_NAMESPACE, Call, Cluster, Load, Namespace, Node,
+    Stream, until_within,
 };
 
 /// "Within seconds": a Lease that nobody empties runs out after five.
@@ -79,17 +79,46 @@ pub(crate) async fn new_route(space: &Namespace<'_>, name: &str) -> (Duration, D
     (served, begin.elapsed())
 }
 
-/// The pod that leads.
-async fn leader(cluster: &Cluster) -> String {
+/// The pod that leads, and the identity of its process in the Lease.
+async fn leader(cluster: &Cluster) -> (String, String) {
     let leases: Api<Lease> = Api::namespaced(cluster.client(), CONTROLLER_NAMESPACE);
     until_within(CLUSTER_PATIENCE, "leader among the present pods", || async {
         let lease = leases.get("postern-leader").await.map_err(|error| error.to_string())?;
         let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
         let pods = cluster.controller_pods().await;
         let mut names = pods.iter().filter_map(|pod| pod.metadata.name.as_deref());
-        names.find(|name| holder.starts_with(&format!("{name}_"))).map(str::to_owned).ok_or(holder)
+        let pod = names.find(|name| holder.starts_with(&format!("{name}_"))).map(str::to_owned);
+        pod.map(|pod| (pod, holder.clone())).ok_or(holder)
     })
     .await
+}
+
+/// How a leader ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// Its pod is deleted without grace.
+    Deleted,
+    /// Its process dies of SIGKILL, and says nothing to anybody.
+    Killed,
+}
+
+impl End {
+    async fn of(self, cluster: &Cluster, pod: &str) {
+        let delete = [
+            "--namespace",
+            CONTROLLER_NAMESPACE,
+            "delete",
+            "pod",
+            pod,
+            "--grace-period=0",
+            "--force",
+            "--wait=false",
+        ];
+        match self {
+            Self::Deleted => drop(cluster.kubectl().run(&delete).await),
+            Self::Killed => Node::own().kill_pod(CONTROLLER_NAMESPACE, pod).await,
+        }
+    }
 }
 
 async fn scale_controller(cluster: &Cluster, replicas: u32) {
@@ -135,23 +164,13 @@ async fn killing_one_replica_after_the_other_costs_no_request() {
     .await;
 
     let mut times = Vec::new();
-    for round in ["first", "second"] {
-        let pod = leader(&cluster).await;
-        let kill = [
-            "--namespace",
-            CONTROLLER_NAMESPACE,
-            "delete",
-            "pod",
-            &pod,
-            "--grace-period=0",
-            "--force",
-            "--wait=false",
-        ];
-        cluster.kubectl().run(&kill).await;
+    for (round, end) in [("first", End::Deleted), ("second", End::Deleted), ("third", End::Killed)] {
+        let (pod, holder) = leader(&cluster).await;
+        end.of(&cluster, &pod).await;
         let (served, told) = new_route(&space, round).await;
-        times.push(format!("{round} leader killed: served after {served:?}, status after {told:?}"));
-        // The next one is killed while its successor is new, too.
-        assert_ne!(leader(&cluster).await, pod);
+        times.push(format!("{round} leader {end:?}: served after {served:?}, status after {told:?}"));
+        // The next one is ended while its successor is new, too.
+        assert_ne!(leader(&cluster).await.1, holder);
         until_within(CLUSTER_PATIENCE, "two replicas", || async {
             let ready = cluster.controller_pods().await.iter().filter(|pod| is_ready(pod)).count();
             if ready == 2 { Ok(()) } else { Err(format!("{ready} are ready")) }
