@@ -7,13 +7,23 @@ use postern_translator::Kind;
 use crate::server::ApiServer;
 use crate::watched::{Seen, Watched, key, options};
 
-fn role(server: &ApiServer, name: &str, namespace: &str, rules: &[PolicyRule]) {
+/// Binds `rules` to the ServiceAccount `postern` of a namespace.
+fn role(server: &ApiServer, namespace: &str, rules: &[PolicyRule]) {
+    bind(
+        server,
+        namespace,
+        &format!("{{kind: ServiceAccount, namespace: {namespace}, name: postern}}"),
+        rules,
+    );
+}
+
+fn bind(server: &ApiServer, name: &str, subject: &str, rules: &[PolicyRule]) {
     let rules = serde_json::to_string(rules).unwrap();
     server.apply(&format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: {name}}}\nrules: {rules}\n---\n\
          apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: {name}}}\n\
          roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {name}}}\n\
-         subjects: [{{kind: ServiceAccount, namespace: {namespace}, name: postern}}]\n"
+         subjects: [{subject}]\n"
     ));
 }
 
@@ -27,7 +37,7 @@ async fn the_rules_are_enough() {
     let server = ApiServer::shared().await;
     let namespace = server.namespace("allowed", &[]).await;
     server.kubectl(&["create", "serviceaccount", "postern", "--namespace", &namespace]);
-    role(&server, &namespace, &namespace, &all_rules());
+    role(&server, &namespace, &all_rules());
     server.apply(&crate::secret(&namespace, "s", "one"));
     let mut watched =
         Watched::synced(server.client_of(&namespace, "postern").await, options(Scope::All)).await;
@@ -47,7 +57,7 @@ async fn a_refusal_is_counted_and_holds_everything_back_until_it_is_mended() {
     for rule in &mut short {
         rule.resources.as_mut().unwrap().retain(|resource| resource != "trafficpolicies");
     }
-    role(&server, &namespace, &namespace, &short);
+    role(&server, &namespace, &short);
     let mut watched = Watched::start(server.client_of(&namespace, "postern").await, options(Scope::All));
     watched
         .until("loss", |seen| {
@@ -59,25 +69,30 @@ async fn a_refusal_is_counted_and_holds_everything_back_until_it_is_mended() {
     assert!(watched.metrics.registry_text().contains(counted));
     assert!(!watched.report("TrafficPolicy").settled && watched.report("TrafficPolicy").forbidden > 0);
 
-    role(&server, &namespace, &namespace, &all_rules());
+    role(&server, &namespace, &all_rules());
     watched.until("Synced", |seen| seen.contains(&Seen::Synced)).await;
     let refused = |seen: &&Seen| matches!(seen, Seen::Lost(..));
     assert_eq!(watched.seen.iter().filter(refused).count(), 1, "{:?}", watched.seen);
     watched.until("return", |seen| seen.contains(&Seen::Regained("TrafficPolicy"))).await;
 }
 
-/// An owner of a cluster may hide its ClusterTrustBundles: nobody waits for them, and they are there when they are shown.
+/// An owner of a cluster may hide its ClusterTrustBundles: nobody waits for them, and they are there when they are shown. Kubernetes
+/// lets every ServiceAccount read them, so this is a user.
 #[tokio::test]
 async fn what_a_cluster_may_go_without_holds_nothing_back() {
     let server = ApiServer::shared().await;
-    let namespace = server.namespace("hidden", &[]).await;
-    server.kubectl(&["create", "serviceaccount", "postern", "--namespace", &namespace]);
+    let user = server.namespace("hidden", &[]).await;
+    let subject = format!("{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}");
     let mut short = all_rules();
     for rule in &mut short {
         rule.resources.as_mut().unwrap().retain(|resource| resource != "clustertrustbundles");
     }
     short.retain(|rule| rule.resources.as_ref().is_some_and(|resources| !resources.is_empty()));
-    role(&server, &namespace, &namespace, &short);
-    let watched = Watched::synced(server.client_of(&namespace, "postern").await, options(Scope::All)).await;
-    assert!(watched.seen.contains(&Seen::Served(Kind::ClusterTrustBundle, false)));
+    bind(&server, &user, &subject, &short);
+    let mut watched = Watched::synced(server.client_as(&user).await, options(Scope::All)).await;
+    assert!(watched.seen.contains(&Seen::Served(Kind::ClusterTrustBundle, false)), "{:?}", watched.seen);
+
+    bind(&server, &user, &subject, &all_rules());
+    let shown = Seen::Served(Kind::ClusterTrustBundle, true);
+    watched.until("ClusterTrustBundles", |seen| seen.contains(&shown)).await;
 }

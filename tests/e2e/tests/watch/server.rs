@@ -83,6 +83,13 @@ impl ApiServer {
         connect(config)
     }
 
+    /// A client of a user, who need not exist anywhere but in bindings of roles.
+    pub(crate) async fn client_as(&self, user: &str) -> Client {
+        let mut config = self.config().await;
+        config.auth_info.impersonate = Some(user.to_owned());
+        connect(config)
+    }
+
     async fn config(&self) -> Config {
         let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).expect("a kubeconfig");
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
