@@ -48,6 +48,9 @@ use crate::translation::Translation;
 /// The name of the Lease that the leader holds.
 const LEASE: &str = "postern-leader";
 
+/// How long the API server may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The ports that a proxy needs for itself: its admin interface, and readiness with metrics.
 const RESERVED_PORTS: [u16; 2] = [19000, 19001];
 
@@ -99,6 +102,16 @@ pub struct ControllerOptions {
     pub leader_election: bool,
 }
 
+/// The client of everything here. Whoever calls decides when to try again (a Lease must not wait for a retry it does not know of), so
+/// the client itself never does; and an API server that cannot be reached is found out before a Lease runs out.
+async fn client() -> anyhow::Result<Client> {
+    const NONE: &str = "no Kubernetes API server is configured";
+    let mut config = kube::Config::infer().await.context(NONE)?;
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    Client::try_from(config).context(NONE)
+}
+
 /// Runs the controller until it is told to stop (SIGTERM or SIGINT): then it steps down at once, and sends its proxies to
 /// the other replicas.
 ///
@@ -109,7 +122,7 @@ pub struct ControllerOptions {
 pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
     let scope = scope(&options)?;
     let stop = stop_signal()?;
-    let client = Client::try_default().await.context("no Kubernetes API server is configured")?;
+    let client = client().await?;
     let metrics = Metrics::new();
     let health = Health::new();
     let hub = Hub::new();
