@@ -149,9 +149,9 @@ impl Translation {
         self.translator.set_served(kind, served);
     }
 
-    /// Takes in the version of the Gateway API in the cluster; it takes effect with the next [`step`](Self::step).
-    pub fn set_bundle_version(&mut self, version: Option<String>) {
-        self.translator.set_bundle_version(version);
+    /// Takes in which Gateway API is in the cluster; it takes effect with the next [`step`](Self::step).
+    pub fn set_bundle(&mut self, version: Option<String>, experimental: bool) {
+        self.translator.set_bundle(version, experimental);
     }
 
     /// Takes in what the proxies of a Gateway said; it takes effect with the next [`step`](Self::step).

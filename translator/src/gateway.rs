@@ -238,6 +238,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
     let clusters = asked.chain(tracing.iter().map(|it| &it.cluster)).cloned().collect();
     let parameters = parameters.err().map(|message| (reason::INVALID_PARAMETERS, message));
     let refused = parameters.or(addresses.refused);
+    let assignment = addresses.assignment.filter(|_| options.experimental);
     let why = refused.as_ref().map(|(_, message)| message.as_str());
     let sets: BTreeMap<NamespacedName, ListenerSetOutput> = sets
         .into_iter()
@@ -261,6 +262,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         .into_iter()
         .chain(frontend::insecure(gateway))
         .chain(is_default.then(|| status::default_gateway(generation)))
+        .chain(assignment.map(|assignment| status::addresses_assigned(&assignment, generation)))
         .collect(),
         listeners: own,
         attached_listener_sets: attached(&sets),

@@ -15,6 +15,7 @@ mod not_carried_out;
 mod parameters;
 mod quantity;
 mod resolve;
+mod routability;
 mod translate;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ pub use self::parameters::{
     ObjectParameters, PodParameters, Replicas, ServiceParameters, ServiceType, Stats,
 };
 pub(crate) use self::resolve::{of_class, of_gateway, status};
+pub(crate) use self::routability::Routability;
 pub(crate) use self::translate::translate;
 use crate::object::NamespacedName;
 
@@ -57,6 +59,12 @@ pub struct Infrastructure {
     /// Addresses that the Gateway asks for (`spec.addresses`), in order; empty means any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<RequestedAddress>,
+    /// The cluster IP that the Gateway asks for (`routability: Cluster`, GEP-5093).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_ip: Option<IpAddr>,
+    /// No address that it asks for may be one from outside of the cluster, so the Service must not be reachable from there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub internal: bool,
     /// How the proxies are deployed.
     pub parameters: ProxyParameters,
 }

@@ -80,6 +80,8 @@ pub struct Options {
     /// The version of the Gateway API in the cluster, as the annotation `gateway.networking.k8s.io/bundle-version` of its
     /// CRDs says it (`v1.7.0`); `None` where there are no CRDs.
     pub bundle_version: Option<String>,
+    /// The CRDs are those of the experimental channel: a status may have its fields.
+    pub experimental: bool,
 }
 
 impl Default for Options {
@@ -93,6 +95,7 @@ impl Default for Options {
             provision: false,
             reserved_ports: BTreeSet::new(),
             bundle_version: None,
+            experimental: false,
         }
     }
 }

@@ -296,11 +296,16 @@ impl Translator {
         self.references.all()
     }
 
-    /// Takes in the version of the Gateway API in the cluster, see [`Options::bundle_version`].
-    pub fn set_bundle_version(&mut self, version: Option<String>) {
-        if self.options.bundle_version != version {
-            self.options.bundle_version = version;
-            self.dirty.extend(self.store.names(Kind::GatewayClass, "").cloned().map(Unit::GatewayClass));
+    /// Takes in which Gateway API is in the cluster, see [`Options::bundle_version`] and [`Options::experimental`].
+    pub fn set_bundle(&mut self, version: Option<String>, experimental: bool) {
+        if (&self.options.bundle_version, self.options.experimental) == (&version, experimental) {
+            return;
+        }
+        let channel_changed = self.options.experimental != experimental;
+        (self.options.bundle_version, self.options.experimental) = (version, experimental);
+        self.dirty.extend(self.store.names(Kind::GatewayClass, "").cloned().map(Unit::GatewayClass));
+        if channel_changed {
+            self.dirty.extend(self.gateways.keys().cloned().map(Unit::Gateway));
         }
     }
 

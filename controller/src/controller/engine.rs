@@ -180,7 +180,7 @@ impl Engine {
             }
             WatchEvent::BundleVersion { version, channel } => {
                 tracing::info!(version, channel, "the Gateway API that is installed");
-                self.translation.set_bundle_version(version);
+                self.translation.set_bundle(version, channel.as_deref() == Some("experimental"));
                 self.due = true;
             }
             WatchEvent::Served { kind, served } => {

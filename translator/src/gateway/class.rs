@@ -48,9 +48,9 @@ pub(crate) fn translate(
     }));
     // GEP-5075: what the cluster does not serve is not supported.
     let served =
-        |name: &&str| *name != features::CLUSTER_TRUST_BUNDLE || reader.is_served(Kind::ClusterTrustBundle);
+        |name: &&&str| **name != features::CLUSTER_TRUST_BUNDLE || reader.is_served(Kind::ClusterTrustBundle);
     let supported_features =
-        features::supported().filter(served).map(|name| SupportedFeature { name: name.to_owned() });
+        features::FEATURES.iter().filter(served).map(|name| SupportedFeature { name: (*name).to_owned() });
     (GatewayClassStatus { conditions, supported_features: supported_features.collect() }, problems)
 }
 

@@ -2,6 +2,7 @@
 
 use postern_api::gateway_api::{Condition, ListenerSetStatus, ListenerStatus, condition_type, reason};
 
+use super::addresses::Assignment;
 use super::listener_set::ListenerSetDraft;
 use super::programmed::Obstacle;
 use super::validate::Judged;
@@ -121,6 +122,16 @@ pub(super) fn resolved(
     };
     let unresolved = unresolved.or_else(|| (!names.is_empty()).then(of_listeners));
     status::resolved(unresolved.as_ref(), generation)
+}
+
+/// `AddressesAssigned` (GEP-5093).
+pub(super) fn addresses_assigned(assignment: &Assignment, generation: Option<i64>) -> Condition {
+    let (holds, reason, message) = match assignment {
+        Assignment::All => (true, reason::ADDRESSES_ASSIGNED, "the Gateway has its addresses"),
+        Assignment::Some(message) => (false, reason::PARTIALLY_ASSIGNED, message.as_str()),
+        Assignment::None(message) => (false, reason::NOT_ASSIGNED, message.as_str()),
+    };
+    condition(condition_type::ADDRESSES_ASSIGNED, holds, reason, message, generation)
 }
 
 /// `DefaultGateway`, which only default Gateways have (GEP-3793).

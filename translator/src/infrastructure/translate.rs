@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use postern_api::gateway_api::{Gateway, GatewayInfrastructure};
+use postern_api::gateway_api::{Gateway, GatewayInfrastructure, GatewaySpecAddress};
 
 use super::check::Checks;
 use super::{
     Infrastructure, KubernetesParameters, ObjectParameters, ProxyParameters, Replicas, RequestedAddress,
-    infrastructure_name, metadata, resolve,
+    Routability, infrastructure_name, metadata, resolve,
 };
 use crate::dependency::Reader;
 use crate::object::{Kind, NamespacedName, ObjectKey};
@@ -39,7 +39,19 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway) -> (Arc<Infrastr
         give_way(parameters, &labels, &annotations);
     }
     // What is wrong with them is said where the Gateway is translated.
-    let addresses = gateway.spec.addresses.iter().filter_map(|it| RequestedAddress::parse(it).ok().flatten());
+    let asked = &gateway.spec.addresses;
+    let is_cluster = |it: &&GatewaySpecAddress| Routability::of(it) == Routability::Cluster;
+    let cluster_ips =
+        asked.iter().filter(is_cluster).filter_map(|it| RequestedAddress::parse(it).ok().flatten());
+    let cluster_ip = cluster_ips.into_iter().find_map(|it| match it {
+        RequestedAddress::Ip(ip) => Some(ip),
+        RequestedAddress::Hostname(_) => None,
+    });
+    let elsewhere = |it: &&GatewaySpecAddress| {
+        matches!(Routability::of(it), Routability::Default | Routability::Sentinel)
+    };
+    let addresses =
+        asked.iter().filter(elsewhere).filter_map(|it| RequestedAddress::parse(it).ok().flatten());
     let infrastructure = Infrastructure {
         uid: gateway.metadata.uid.clone().unwrap_or_default(),
         class: gateway.spec.gateway_class_name.clone(),
@@ -48,6 +60,8 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway) -> (Arc<Infrastr
         annotations,
         ports: ports.unwrap_or_default(),
         addresses: unique(addresses),
+        cluster_ip,
+        internal: !asked.is_empty() && !asked.iter().any(|it| elsewhere(&it)),
         parameters,
         gateway: name,
     };

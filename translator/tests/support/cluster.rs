@@ -17,6 +17,7 @@ pub(crate) struct Cluster {
     provision: bool,
     reserved_ports: BTreeSet<u16>,
     bundle_version: Option<String>,
+    experimental: bool,
     /// The connected proxies of each Gateway (`namespace/name`).
     proxies: BTreeMap<String, Vec<Proxy>>,
 }
@@ -55,6 +56,7 @@ impl Cluster {
             provision: self.provision,
             reserved_ports: self.reserved_ports.clone(),
             bundle_version: self.bundle_version.clone(),
+            experimental: self.experimental,
             ..Options::default()
         }
     }

@@ -104,6 +104,8 @@ spec:
         annotations: BTreeMap::new(),
         ports: BTreeSet::from([tcp(80)]),
         addresses: Vec::new(),
+        cluster_ip: None,
+        internal: false,
         parameters: ProxyParameters::Kubernetes(Box::default()),
     }
 }

@@ -81,8 +81,10 @@ fn what_the_gateway_asks_for() {
             &["Hostname lb.example", "IPAddress 192.0.2.1"],
             "",
         ),
-        ("{}", &["IPAddress 192.0.2.1", "IPAddress 2001:db8::1"], ""),
-        ("{value: ''}, {value: 192.0.2.1}", &["IPAddress 192.0.2.1", "IPAddress 2001:db8::1"], ""),
+        ("{}", &["IPAddress 192.0.2.1"], ""),
+        ("{}, {}", &["IPAddress 192.0.2.1", "IPAddress 2001:db8::1"], ""),
+        ("{}, {}, {}", &["IPAddress 192.0.2.1", "IPAddress 2001:db8::1"], reason::ADDRESS_NOT_ASSIGNED),
+        ("{value: ''}, {value: 192.0.2.1}", &["IPAddress 2001:db8::1", "IPAddress 192.0.2.1"], ""),
         ("{type: Hostname}", &["Hostname lb.example"], ""),
         ("{value: 192.0.2.9}", &[], reason::ADDRESS_NOT_USABLE),
         ("{value: 192.0.2.9}, {value: 192.0.2.1}", &["IPAddress 192.0.2.1"], reason::ADDRESS_NOT_USABLE),
@@ -103,6 +105,88 @@ fn what_the_gateway_asks_for() {
     ] {
         assert_eq!(outcome(addresses, service), (vec![], reason), "{addresses}");
     }
+}
+
+/// `value routability` of the assigned addresses, the reason why the Gateway is not programmed, and that of `AddressesAssigned`.
+fn routed(addresses: &str, service: &str) -> (Vec<String>, &'static str, &'static str) {
+    let text = format!("spec: {{gatewayClassName: c, addresses: [{addresses}]}}");
+    let mut gateway = Gateway::of(&object(Kind::Gateway, "a/g", &text)).unwrap().as_ref().clone();
+    gateway.metadata.uid = Some("u1".to_owned());
+    let text = format!("{{metadata: {{namespace: a, name: g, {OWNED}}}, {service}}}");
+    let from = serde_yaml::Deserializer::from_str(&text);
+    let service = crate::object::Object::deserialize(Kind::Service, from).unwrap();
+    let mut world = World::default();
+    world.store.apply(crate::store::Change::Upsert(service));
+    let key = ObjectKey::new(Kind::Gateway, "a", "g");
+    let options = Options { experimental: true, ..Options::default() };
+    let found = provisioned(&world.reader(), &key, &gateway, false, &options, &mut Problems::default());
+    let assigned = found.assigned.into_iter().map(|it| format!("{} {:?}", it.value, it.routability.unwrap()));
+    let assignment = match found.assignment.unwrap() {
+        Assignment::All => "all",
+        Assignment::Some(_) => "some",
+        Assignment::None(_) => "none",
+    };
+    (assigned.collect(), found.obstacle.map_or("", |o| o.reason), assignment)
+}
+
+/// GEP-5093, and the scenarios that its conformance tests are to cover.
+#[test]
+fn from_where_an_address_is_reachable() {
+    let balancer = balancer("{ip: 192.0.2.1}");
+    let inside = "spec: {type: ClusterIP, clusterIP: 10.0.0.1}";
+    let none = reason::ADDRESS_NOT_ASSIGNED;
+    let (public, cluster) = ("192.0.2.1 \"\"", "10.0.0.1 \"Cluster\"");
+    for (addresses, service, expected, obstacle, assignment) in [
+        ("", balancer.as_str(), &[public][..], "", "all"),
+        ("", inside, &[cluster], "", "all"),
+        ("", "spec: {type: LoadBalancer, clusterIP: 10.0.0.1}", &[], none, "none"),
+        ("{routability: ''}", inside, &[cluster], "", "all"),
+        ("{routability: Cluster}", inside, &[cluster], "", "all"),
+        ("{value: 10.0.0.1, routability: Cluster}", inside, &[cluster], "", "all"),
+        ("{}, {routability: Cluster}", &balancer, &[public, cluster], "", "all"),
+        ("{routability: Cluster}, {}", &balancer, &[cluster, public], "", "all"),
+        ("{}, {routability: Cluster}", inside, &[cluster], none, "some"),
+        (
+            "{routability: testing.x-k8s.io/sentinel}",
+            &balancer,
+            &["192.0.2.1 \"testing.x-k8s.io/sentinel\""],
+            "",
+            "all",
+        ),
+        // What cannot be had is never replaced, and costs those nothing that can.
+        ("{value: 192.0.2.1, routability: Cluster}", &balancer, &[], none, "none"),
+        ("{value: 192.0.2.1, routability: Cluster}, {}", &balancer, &[public], "", "some"),
+        ("{routability: example.com/vpc}", &balancer, &[], none, "none"),
+        ("{routability: testing.x-k8s.io/other}, {}", &balancer, &[public], "", "some"),
+        ("{type: Hostname, routability: Cluster}", &balancer, &[], none, "none"),
+        ("{routability: Cluster}, {routability: Cluster}", &balancer, &[cluster], "", "some"),
+        // Addresses that anybody may ask for are as before.
+        ("{value: 192.0.2.9}, {value: 192.0.2.1}", &balancer, &[public], reason::ADDRESS_NOT_USABLE, "some"),
+    ] {
+        assert_eq!(
+            routed(addresses, service),
+            (texts(expected), obstacle, assignment),
+            "{addresses} {service}"
+        );
+    }
+}
+
+/// The CRDs of the standard channel would drop the field, and we would write it again and again.
+#[test]
+fn the_standard_channel_hears_nothing_of_it() {
+    let gateway = object(Kind::Gateway, "a/g", "spec: {gatewayClassName: c}");
+    let mut gateway = Gateway::of(&gateway).unwrap().as_ref().clone();
+    gateway.metadata.uid = Some("u1".to_owned());
+    let text = format!("{{metadata: {{namespace: a, name: g, {OWNED}}}, spec: {{clusterIP: 10.0.0.1}}}}");
+    let from = serde_yaml::Deserializer::from_str(&text);
+    let service = crate::object::Object::deserialize(Kind::Service, from).unwrap();
+    let mut world = World::default();
+    world.store.apply(crate::store::Change::Upsert(service));
+    let key = ObjectKey::new(Kind::Gateway, "a", "g");
+    let (options, mut problems) = (Options::default(), Problems::default());
+    let found = provisioned(&world.reader(), &key, &gateway, false, &options, &mut problems);
+    assert_eq!(found.assigned.len(), 1);
+    assert!(found.assigned.iter().all(|address| address.routability.is_none()));
 }
 
 #[test]

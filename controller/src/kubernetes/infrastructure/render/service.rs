@@ -24,20 +24,23 @@ pub(super) fn service(
         RequestedAddress::Ip(ip) => Some(ip.to_string()),
         RequestedAddress::Hostname(_) => None,
     });
-    let (load_balancer_ip, cluster_ip) = match parameters.type_ {
+    // What the Gateway asks for wins over its parameters: asked for inside, it must not be found outside.
+    let type_ = if infrastructure.internal { ServiceType::ClusterIp } else { parameters.type_ };
+    let (load_balancer_ip, cluster_ip) = match type_ {
         ServiceType::LoadBalancer => (address, None),
         ServiceType::ClusterIp => (None, address),
         ServiceType::NodePort => (None, None),
     };
-    let outside = parameters.type_ != ServiceType::ClusterIp;
+    let outside = type_ != ServiceType::ClusterIp;
+    let asked = infrastructure.cluster_ip.map(|ip| ip.to_string());
     Service {
         metadata: metadata(infrastructure, &options.controller_name, &parameters.object),
         spec: Some(ServiceSpec {
-            type_: Some(parameters.type_.as_str().to_owned()),
+            type_: Some(type_.as_str().to_owned()),
             selector: Some(selector(infrastructure)),
-            ports: Some(infrastructure.ports.iter().map(|it| port(*it, parameters)).collect()),
+            ports: Some(infrastructure.ports.iter().map(|it| port(*it, parameters, outside)).collect()),
             load_balancer_ip,
-            cluster_ip: parameters.cluster_ip.clone().or(cluster_ip),
+            cluster_ip: asked.or_else(|| parameters.cluster_ip.clone()).or(cluster_ip),
             external_traffic_policy: parameters.external_traffic_policy.clone().filter(|_| outside),
             ..ServiceSpec::default()
         }),
@@ -47,8 +50,7 @@ pub(super) fn service(
 }
 
 /// The proxies listen on the port itself, so nothing has to be mapped and new ports need no new pods.
-fn port(port: Port, parameters: &ServiceParameters) -> ServicePort {
-    let outside = parameters.type_ != ServiceType::ClusterIp;
+fn port(port: Port, parameters: &ServiceParameters, outside: bool) -> ServicePort {
     let node_port = parameters.node_ports.get(&port.port).filter(|_| outside);
     let protocol = match port.protocol {
         PortProtocol::Tcp => "tcp",

@@ -51,6 +51,8 @@ fn infrastructure(name: &str, parameters: ProxyParameters) -> Infrastructure {
         annotations: BTreeMap::new(),
         ports: BTreeSet::from([port(80, PortProtocol::Tcp), port(443, PortProtocol::Tcp)]),
         addresses: Vec::new(),
+        cluster_ip: None,
+        internal: false,
         parameters,
     }
 }
@@ -334,6 +336,32 @@ fn a_service_says_only_what_its_type_knows() {
         (&outside["loadBalancerIP"], &outside["externalTrafficPolicy"]),
         (&json!("192.0.2.1"), &json!("Local"))
     );
+}
+
+/// GEP-5093: who asks for addresses inside of the cluster must not be found outside, whatever the parameters say.
+#[test]
+fn a_gateway_that_asks_for_the_cluster_gets_no_load_balancer() {
+    let service = ServiceParameters {
+        type_: ServiceType::LoadBalancer,
+        cluster_ip: Some("10.0.0.9".to_owned()),
+        node_ports: BTreeMap::from([(80, 30080)]),
+        external_traffic_policy: Some("Local".to_owned()),
+        ..ServiceParameters::default()
+    };
+    let mut infrastructure = provisioned(KubernetesParameters { service, ..KubernetesParameters::default() });
+    let spec = |infrastructure: &Infrastructure| {
+        manifest(&objects(infrastructure), ObjectKind::Service)["spec"].clone()
+    };
+    infrastructure.cluster_ip = Some([10, 0, 0, 5].into());
+    let both = spec(&infrastructure);
+    assert_eq!((&both["type"], &both["clusterIP"]), (&json!("LoadBalancer"), &json!("10.0.0.5")));
+    infrastructure.internal = true;
+    let inside = spec(&infrastructure);
+    assert_eq!((&inside["type"], &inside["clusterIP"]), (&json!("ClusterIP"), &json!("10.0.0.5")));
+    for field in ["loadBalancerIP", "externalTrafficPolicy"] {
+        assert!(inside.get(field).is_none(), "{inside}");
+    }
+    assert!(inside["ports"][0].get("nodePort").is_none(), "{inside}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ fn infrastructure(class: &str) -> Arc<Infrastructure> {
         annotations: BTreeMap::new(),
         ports: std::collections::BTreeSet::new(),
         addresses: Vec::new(),
+        cluster_ip: None,
+        internal: false,
         parameters: ProxyParameters::SelfManaged,
     })
 }
