@@ -191,3 +191,49 @@ async fn a_static_address_is_given_or_reported() {
     space.apply(&asking(&given.to_string())).await;
     assert_eq!(space.gateway_address("edge").await, given);
 }
+
+/// GEP-5093: a Gateway for the cluster alone has a cluster IP, which answers there, and nothing outside.
+#[tokio::test]
+async fn a_gateway_for_the_cluster_is_not_found_outside() {
+    let cluster = Cluster::shared().await;
+    let space = cluster.namespace("inside").await;
+    space.echo("echo", 1).await;
+    space.apply(&gateway(&[80], None)).await;
+    space.apply(&ROUTE.replace("{name: edge}", "{name: inner}")).await;
+    let inner = gateway(&[80], None).replace("{name: edge}", "{name: inner}");
+    space.apply(&inner.replace("spec:\n", "spec:\n  addresses: [{routability: Cluster}]\n")).await;
+    let address = space.gateway_address("inner").await.to_string();
+    space
+        .until("inner", "the address of the cluster", |it: &Gateway| {
+            let status = it.status.clone().unwrap_or_default();
+            let assigned = status.conditions.iter().any(|c| c.type_ == "AddressesAssigned" && c.is_true());
+            let reach: Vec<_> =
+                status.addresses.iter().map(|it| it.routability.as_deref().unwrap_or("none")).collect();
+            if assigned && reach == ["Cluster"] { Ok(()) } else { Err(format!("{status:?}")) }
+        })
+        .await;
+    let service = space.api::<Service>().get("inner").await.unwrap().spec.unwrap();
+    assert_eq!((service.type_.as_deref(), &service.cluster_ip), (Some("ClusterIP"), &Some(address.clone())));
+    assert!(service.ports.iter().flatten().all(|port| port.node_port.is_none()));
+
+    // From outside only through a Gateway that is there.
+    space
+        .apply(&format!(
+            r"
+apiVersion: gateway.kgateway.dev/v1alpha1
+kind: Backend
+metadata: {{name: inner}}
+spec: {{type: Static, static: {{hosts: [{{host: {address}, port: 80}}]}}}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: outer}}
+spec:
+  parentRefs: [{{name: edge}}]
+  rules: [{{backendRefs: [{{group: gateway.kgateway.dev, kind: Backend, name: inner}}]}}]
+"
+        ))
+        .await;
+    let call = space.get("edge", 80, "any.example", "/").await;
+    space.answers(&call, ok).await;
+}
