@@ -265,6 +265,14 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Fails unless the status is 200, with what the answer says instead.
+    pub fn ok(&self) -> Result<(), String> {
+        match self.status {
+            200 => Ok(()),
+            status => Err(format!("status {status}: {}", String::from_utf8_lossy(&self.body))),
+        }
+    }
+
     async fn read(response: http::Response<Incoming>) -> anyhow::Result<Self> {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.context("the body broke off")?.to_bytes();

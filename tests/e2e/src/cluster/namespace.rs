@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::NamespaceResourceScope;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::{CONTROLLER_NAMESPACE, Cluster, Kubectl};
 use crate::client::{Answer, Call};
+use crate::postern::postern_binary;
 use crate::wait::until_within;
 
 /// A namespace that is deleted, without waiting for it, when the value is dropped. If the test has failed by then, its
@@ -144,6 +146,8 @@ impl<'a> Namespace<'a> {
             ]
             .concat(),
         );
+        tell("endpoints", &[&namespace[..], &["get", "endpointslices", "-o", "wide"]].concat());
+        self.describe_proxies();
         tell("events", &[&namespace[..], &["get", "events", "--sort-by=.lastTimestamp"]].concat());
         let selector = "app.kubernetes.io/managed-by=postern";
         let logs = ["logs", "--all-containers", "--prefix", "--tail=80", "--selector", selector];
@@ -153,6 +157,28 @@ impl<'a> Namespace<'a> {
             "log of the controller, at the end",
             &[&["--namespace", CONTROLLER_NAMESPACE], &logs[..]].concat(),
         );
+    }
+}
+
+impl Namespace<'_> {
+    /// What each proxy has, against what it should have.
+    fn describe_proxies(&self) {
+        let names = ["get", "gateways", "-o", "name", "--namespace", &self.name];
+        let found = self.kubectl.blocking(&names).unwrap_or_default();
+        for gateway in found.lines().filter_map(|line| line.split_once('/')).map(|(_, name)| name) {
+            for view in ["endpoints", "diff"] {
+                let gateway = format!("{}/{gateway}", self.name);
+                let output = Command::new(postern_binary())
+                    .args(["proxy", "config", &gateway, view])
+                    .env("NO_COLOR", "1")
+                    .output();
+                let text = output.map_or_else(
+                    |error| error.to_string(),
+                    |it| String::from_utf8_lossy(&[it.stdout, it.stderr].concat()).into_owned(),
+                );
+                eprintln!("--- {view} of the proxies of {gateway}:\n{text}");
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::ListParams;
 use postern_api::gateway_api::Gateway;
-use postern_e2e::{CLUSTER_PATIENCE, Call, Cluster, Namespace, until_within};
+use postern_e2e::{Answer, CLUSTER_PATIENCE, Call, Cluster, Namespace, until_within};
 
 const ROUTE: &str = r"
 apiVersion: gateway.networking.k8s.io/v1
@@ -32,10 +32,6 @@ fn gateway(ports: &[u16], parameters: Option<&str>) -> String {
          listeners: [{}]{infrastructure}\n",
         listeners.join(", ")
     )
-}
-
-fn ok(answer: &postern_e2e::Answer) -> Result<(), String> {
-    if answer.status == 200 { Ok(()) } else { Err(format!("status {}", answer.status)) }
 }
 
 async fn proxies(space: &Namespace<'_>) -> Vec<Pod> {
@@ -66,13 +62,13 @@ async fn edits_take_effect_live_and_nothing_is_left_behind() {
     space.apply(&gateway(&[80], None)).await;
     space.apply(ROUTE).await;
     let first = space.get("edge", 80, "any.example", "/").await;
-    space.answers(&first, ok).await;
+    space.answers(&first, Answer::ok).await;
     let before = proxies(&space).await;
 
     // A new listener port: the Service follows, the proxy takes it without a restart.
     space.apply(&gateway(&[80, 8443], None)).await;
     let second = space.get("edge", 8443, "any.example", "/").await;
-    space.answers(&second, ok).await;
+    space.answers(&second, Answer::ok).await;
     let names = |pods: &[Pod]| pods.iter().filter_map(|p| p.metadata.name.clone()).collect::<BTreeSet<_>>();
     assert_eq!(names(&proxies(&space).await), names(&before), "a new port restarts nothing");
 
@@ -103,7 +99,7 @@ spec:
     .await;
     space.rolled_out("edge").await;
     assert!(belongings(&space).await.iter().any(|it| it.contains("PodDisruptionBudget")));
-    space.answers(&second, ok).await;
+    space.answers(&second, Answer::ok).await;
 
     // A port that goes is closed, the other stays.
     space.apply(&gateway(&[8443], Some("two"))).await;
@@ -114,7 +110,7 @@ spec:
         }
     })
     .await;
-    space.answers(&second, ok).await;
+    space.answers(&second, Answer::ok).await;
 
     // Deleted: nothing is left. Made again: it works again.
     space.delete(&["gateway", "edge"]).await;
@@ -125,7 +121,7 @@ spec:
     .await;
     space.apply(&gateway(&[80], None)).await;
     let again: Call = space.get("edge", 80, "any.example", "/").await;
-    space.answers(&again, ok).await;
+    space.answers(&again, Answer::ok).await;
 }
 
 #[tokio::test]
@@ -235,5 +231,5 @@ spec:
         ))
         .await;
     let call = space.get("edge", 80, "any.example", "/").await;
-    space.answers(&call, ok).await;
+    space.answers(&call, Answer::ok).await;
 }

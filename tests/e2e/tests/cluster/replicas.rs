@@ -6,8 +6,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use postern_api::gateway_api::HttpRoute;
 use postern_e2e::{
-    CLUSTER_PATIENCE, CONTROLLER_DEPLOYMENT, CONTROLLER_NAMESPACE, Call, Cluster, Load, Namespace, Node,
-    Stream, until_within,
+    Answer, CLUSTER_PATIENCE, CONTROLLER_DEPLOYMENT, CONTROLLER_NAMESPACE, Call, Cluster, Load, Namespace,
+    Node, Stream, until_within,
 };
 
 /// "Within seconds": a Lease that nobody empties runs out after five.
@@ -39,12 +39,7 @@ spec:
 /// Requests of all kinds, which go on while things happen.
 pub(crate) async fn traffic(space: &Namespace<'_>) -> Load {
     let call = space.get("edge", 80, "steady.example", "/").await;
-    space
-        .answers(
-            &call,
-            |answer| if answer.status == 200 { Ok(()) } else { Err(format!("status {}", answer.status)) },
-        )
-        .await;
+    space.answers(&call, Answer::ok).await;
     Load::start(vec![
         Stream::kept("HTTP/1.1, kept", call.clone(), 50),
         Stream::fresh("HTTP/1.1, new", call.clone(), 50),
@@ -59,8 +54,7 @@ pub(crate) async fn new_route(space: &Namespace<'_>, name: &str) -> (Duration, D
     space.apply(&route(name)).await;
     until_within(SECONDS, &format!("answer of the new route {name}"), || async {
         match call.send().await {
-            Ok(answer) if answer.status == 200 => Ok(()),
-            Ok(answer) => Err(format!("status {}", answer.status)),
+            Ok(answer) => answer.ok(),
             Err(error) => Err(format!("{error:#}")),
         }
     })
