@@ -12,6 +12,7 @@ fail() {
 	exit 1
 }
 
+limit=40000000 # every node that runs the controller pulls it
 quick='' output=''
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 name=postern.dev/postern:$version
@@ -45,4 +46,6 @@ else
 fi
 ! ldd "$program" 2>/dev/null | grep -q '=>' || fail "$program is not static"
 hack/image.py --name "$name" --label "org.opencontainers.image.version=$version" --output "$output" "$program:/postern"
-printf '%s: %s, %s MiB\n' "$output" "$name" "$(($(stat -c %s "$output") / 1048576))" >&2
+size=$(stat -c %s "$output")
+printf '%s: %s, %s.%s MB\n' "$output" "$name" $((size / 1000000)) $((size / 100000 % 10)) >&2
+[ -n "$quick" ] || [ "$size" -lt $limit ] || fail "the image must be smaller than $((limit / 1000000)) MB; Cargo.toml says which crates are compiled for size"

@@ -11,6 +11,7 @@ pub mod bootstrap;
 pub mod cli;
 pub mod config;
 pub mod controller;
+mod decode;
 pub mod diagnostic;
 pub mod drain;
 pub mod echo;

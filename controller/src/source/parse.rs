@@ -8,6 +8,7 @@ use serde_yaml::{Mapping, Value};
 use super::fields;
 use super::position::{FieldIndex, Position};
 use super::suggest;
+use crate::decode;
 use crate::diagnostic::Level;
 
 /// An object, and what tells one content from another. Objects themselves cannot be compared, and parsing again gives new ones.
@@ -195,7 +196,7 @@ impl Reader<'_> {
             let tracked = serde_path_to_error::Deserializer::new(&value, &mut track);
             let mut listen = |path: serde_ignored::Path<'_>| ignored.push(fields::path_of(&path));
             let listened = serde_ignored::Deserializer::new(tracked, &mut listen);
-            Object::deserialize(kind, listened)
+            decode::object(kind, &mut <dyn erased_serde::Deserializer<'_>>::erase(listened))
         };
         // Types without their own members for these two are read by kind, not by what the object says.
         ignored.retain(|field| field != "apiVersion" && field != "kind");

@@ -97,7 +97,8 @@ fn shrink_pod(pod: &mut Pod) {
 fn explain(kind: Kind, raw: &RawValue, error: &serde_json::Error) -> String {
     let mut track = serde_path_to_error::Track::new();
     let mut json = serde_json::Deserializer::from_str(raw.get());
-    let _ = Object::deserialize(kind, serde_path_to_error::Deserializer::new(&mut json, &mut track));
+    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+    let _ = crate::decode::object(kind, &mut <dyn erased_serde::Deserializer<'_>>::erase(tracked));
     let path = track.path().to_string();
     let message = error.to_string();
     // The position is that in what was sent, which nobody can look up.
