@@ -87,4 +87,43 @@ spec:
         .await;
         self.rolled_out(name).await;
     }
+
+    /// A Deployment of one echo server of datagrams and a Service `name` with UDP port 53 before it; returns when it is ready.
+    pub async fn datagram_echo(&self, name: &str) {
+        let image = image();
+        self.apply(&format!(
+            r"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      securityContext: {{runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{type: RuntimeDefault}}}}
+      containers:
+      - name: echo
+        image: {image}
+        env:
+        - {{name: UDP_ECHO_SERVER, value: '1'}}
+        - {{name: SERVICE_NAME, value: {name}}}
+        - {{name: POD_NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}
+        - {{name: NAMESPACE, valueFrom: {{fieldRef: {{fieldPath: metadata.namespace}}}}}}
+        securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
+        resources: {{requests: {{cpu: 5m, memory: 16Mi}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec:
+  selector: {{app: {name}}}
+  ports:
+  - {{name: echo, protocol: UDP, port: 53, targetPort: 8080}}
+"
+        ))
+        .await;
+        self.rolled_out(name).await;
+    }
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod authority;
+mod connections;
 mod deploy;
 mod events;
 mod first_steps;
