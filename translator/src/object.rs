@@ -224,6 +224,11 @@ impl Kind {
         Self::ALL.iter().copied().find(|k| k.group() == group && k.as_str() == kind)
     }
 
+    /// True if translation reads what other controllers say in the status of such objects.
+    pub const fn status_is_read(self) -> bool {
+        matches!(self, Self::Pod | Self::ServiceImport)
+    }
+
     /// The preferred `apiVersion`.
     pub fn api_version(self) -> String {
         let version = self.versions()[0];

@@ -16,7 +16,7 @@
 //!   discovery has to say for [`Timing::absence`] without a gap and the collection has to confirm with 404.
 //! - An object that cannot be read is reported ([`WatchEvent::Invalid`]); the last good version of it stays, and so do all others.
 //! - A list after a lost watch brings only what has changed, judged by uid and resourceVersion.
-//! - Pods are watched while the API server serves XBackends, and of each only the little is kept that makes an endpoint.
+//! - Pods are watched from when the API server serves XBackends, and of each only the little is kept that makes an endpoint.
 //! - Changes that arrive together go out together, the first one at once; a slow receiver slows the watches down.
 //!
 //! # What it is allowed to do (RBAC)

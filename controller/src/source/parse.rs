@@ -184,7 +184,10 @@ impl Reader<'_> {
         };
         let key = ObjectKey { kind, namespace, name };
         subject.name = Some(key.to_string());
-        object.remove("status"); // written by controllers, never input
+        // Written by controllers, and input only where translation asks what they say.
+        if !kind.status_is_read() {
+            object.remove("status");
+        }
         if kind == Kind::Secret {
             fields::merge_string_data(&mut object);
         }

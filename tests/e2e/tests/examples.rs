@@ -178,7 +178,16 @@ fn replace_ports(text: &str, ports: &BTreeMap<u16, Port>) -> String {
 #[test]
 fn every_example_is_tried() {
     // `cluster` is tried on a cluster, by the tests of the feature of that name.
-    let tried = ["canary", "cluster", "connections", "https", "listener-sets", "quickstart", "resilience"];
+    let tried = [
+        "backends",
+        "canary",
+        "cluster",
+        "connections",
+        "https",
+        "listener-sets",
+        "quickstart",
+        "resilience",
+    ];
     let mut found: Vec<String> = std::fs::read_dir(repository().join("examples"))
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -187,6 +196,12 @@ fn every_example_is_tried() {
         .collect();
     found.sort();
     assert_eq!(found, tried, "an example without a test");
+}
+
+#[tokio::test]
+async fn backends() {
+    let example = Example::copy("backends");
+    example.try_everything().await;
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ pub(super) enum Presence {
     Served(Served),
 }
 
-/// Follows a built-in kind that nobody needs but those who serve another one: it counts as served while that is.
+/// Follows a built-in kind that nobody needs but those who serve another one: it counts as served from when that is.
 pub(super) async fn follow(
     kind: Kind,
     mut other: watch::Receiver<Presence>,
@@ -36,9 +36,11 @@ pub(super) async fn follow(
             Presence::Unknown => Presence::Unknown,
         };
         sender.send_if_modified(|now| {
-            let changed = *now != presence;
-            *now = presence;
-            changed
+            let news = *now != presence && !matches!(now, Presence::Served(_));
+            if news {
+                *now = presence;
+            }
+            news
         });
         other.changed().await.map_err(|_| Closed)?;
     }

@@ -3,7 +3,7 @@
 use postern::kubernetes::watch::{Phase, Scope};
 use postern_translator::{Kind, Object};
 
-use crate::server::{ApiServer, gateway_api};
+use crate::server::{ApiServer, SERVICE_IMPORTS, gateway_api};
 use crate::watched::{Seen, Watched, key, options};
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn kinds_are_watched_as_soon_as_they_are_served_and_forgotten_when_they_ar
 
 /// There may be very many Pods, and only XBackends select them.
 #[tokio::test]
-async fn pods_are_watched_while_x_backends_are_served() {
+async fn pods_are_watched_once_x_backends_are_served() {
     let server = ApiServer::alone().await;
     let pod = key(Kind::Pod, "default", "p");
     server.apply(
@@ -91,32 +91,12 @@ async fn pods_are_watched_while_x_backends_are_served() {
     server.kubectl(&["apply", "--server-side", "-k", &gateway_api("experimental")]);
     server.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
     watched.upserted(&pod).await;
+    watched.forget();
     server.kubectl(&["label", "pod", "p", "app=y", "--overwrite"]);
-    watched.forget();
     watched.upserted(&pod).await;
-
-    watched.forget();
-    server.kubectl(&["delete", "crd", "xbackends.gateway.networking.x-k8s.io"]);
+    server.kubectl(&["delete", "pod", "p", "--force", "--grace-period=0"]);
     watched.deleted(&pod).await;
-    assert_eq!(watched.phase("Pod"), Phase::NotServed);
 }
-
-/// What a provider of the Multi-Cluster Services API installs, as far as it matters here.
-const SERVICE_IMPORTS: &str = "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: serviceimports.multicluster.x-k8s.io}
-spec:
-  group: multicluster.x-k8s.io
-  scope: Namespaced
-  names: {kind: ServiceImport, plural: serviceimports, singular: serviceimport}
-  versions:
-  - name: v1alpha1
-    served: true
-    storage: true
-    subresources: {status: {}}
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-";
 
 /// Few clusters have them, so they may come late, and in the version that their provider has.
 #[tokio::test]
@@ -136,7 +116,10 @@ async fn service_imports_are_found_when_their_provider_comes() {
     let Some(Object::ServiceImport(read)) = watched.objects.get(&import) else { panic!("a ServiceImport") };
     assert_eq!((read.spec.ips.as_slice(), read.spec.ports[0].port), (&["10.42.0.1".to_owned()][..], 80));
 
+    watched.forget();
     server.kubectl(&["delete", "crd", "serviceimports.multicluster.x-k8s.io"]);
     watched.deleted(&import).await;
+    let end = Seen::Served(Kind::ServiceImport, false);
+    watched.until("end of ServiceImport", |seen| seen.contains(&end)).await;
     assert_eq!(watched.phase("ServiceImport"), Phase::NotServed);
 }

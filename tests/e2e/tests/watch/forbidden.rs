@@ -76,8 +76,8 @@ async fn a_refusal_is_counted_and_holds_everything_back_until_it_is_mended() {
     watched.until("return", |seen| seen.contains(&Seen::Regained("TrafficPolicy"))).await;
 }
 
-/// An owner of a cluster may hide its ClusterTrustBundles: nobody waits for them, and they are there when they are shown. Kubernetes
-/// lets every ServiceAccount read them, so this is a user.
+/// An owner of a cluster may hide its ClusterTrustBundles and ServiceImports: nobody waits for them, and they are there when they are
+/// shown. Kubernetes lets every ServiceAccount read the former, so this is a user.
 #[tokio::test]
 async fn what_a_cluster_may_go_without_holds_nothing_back() {
     let server = ApiServer::shared().await;
@@ -85,14 +85,20 @@ async fn what_a_cluster_may_go_without_holds_nothing_back() {
     let subject = format!("{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}");
     let mut short = all_rules();
     for rule in &mut short {
-        rule.resources.as_mut().unwrap().retain(|resource| resource != "clustertrustbundles");
+        let hidden = ["clustertrustbundles", "serviceimports"];
+        rule.resources.as_mut().unwrap().retain(|resource| !hidden.contains(&resource.as_str()));
     }
     short.retain(|rule| rule.resources.as_ref().is_some_and(|resources| !resources.is_empty()));
     bind(&server, &user, &subject, &short);
     let mut watched = Watched::synced(server.client_as(&user).await, options(Scope::All)).await;
-    assert!(watched.seen.contains(&Seen::Served(Kind::ClusterTrustBundle, false)), "{:?}", watched.seen);
+    let told =
+        |served| [Kind::ClusterTrustBundle, Kind::ServiceImport].map(|kind| Seen::Served(kind, served));
+    for hidden in told(false) {
+        assert!(watched.seen.contains(&hidden), "{:?}", watched.seen);
+    }
 
     bind(&server, &user, &subject, &all_rules());
-    let shown = Seen::Served(Kind::ClusterTrustBundle, true);
-    watched.until("ClusterTrustBundles", |seen| seen.contains(&shown)).await;
+    for shown in told(true) {
+        watched.until("what was hidden", |seen| seen.contains(&shown)).await;
+    }
 }

@@ -14,6 +14,23 @@ use postern_e2e::repository;
 static SHARED: Mutex<Weak<ApiServer>> = Mutex::new(Weak::new());
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
+/// What a provider of the Multi-Cluster Services API installs, as far as it matters here.
+pub(crate) const SERVICE_IMPORTS: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: serviceimports.multicluster.x-k8s.io}
+spec:
+  group: multicluster.x-k8s.io
+  scope: Namespaced
+  names: {kind: ServiceImport, plural: serviceimports, singular: serviceimport}
+  versions:
+  - name: v1alpha1
+    served: true
+    storage: true
+    subresources: {status: {}}
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+
 /// The API of a cluster without nodes; it ends with the value.
 pub(crate) struct ApiServer {
     name: String,
@@ -51,6 +68,7 @@ impl ApiServer {
     pub(crate) fn install(&self) {
         self.kubectl(&["apply", "--server-side", "-k", &gateway_api("experimental")]);
         self.kubectl(&["apply", "--server-side", "-k", "deploy/crds"]);
+        self.apply(SERVICE_IMPORTS);
         self.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
     }
 
