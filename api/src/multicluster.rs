@@ -1,6 +1,7 @@
 //! Kinds of the Multi-Cluster Services API (KEP-1645): services that several clusters have together.
 
-use k8s_openapi::api::core::v1::ServicePort;
+use k8s_openapi::api::core::v1::{ServicePort, SessionAffinityConfig};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::{Deserialize, Serialize};
 
 api_kind! {
@@ -27,6 +28,21 @@ pub struct ServiceImportSpec {
     /// The addresses of the service, for the type `ClusterSetIP`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ips: Vec<String>,
+    /// The families of those addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ip_families: Vec<String>,
+    /// How clients stay with an endpoint that go to the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_affinity: Option<String>,
+    /// Details of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_affinity_config: Option<SessionAffinityConfig>,
+    /// Whether the address leads to endpoints of the same node only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub internal_traffic_policy: Option<String>,
+    /// Which endpoints the address prefers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic_distribution: Option<String>,
 }
 
 open_enum! {
@@ -46,6 +62,19 @@ pub struct ServiceImportStatus {
     /// Whether there are EndpointSlices of the imported service; not said before `v1beta1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint_slice_objects: Option<EndpointSliceObjects>,
+    /// The clusters that export the service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<ExportingCluster>,
+    /// How the import fares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// A cluster that exports a service.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ExportingCluster {
+    /// Its name.
+    pub cluster: String,
 }
 
 open_enum! {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use postern::diagnostic::Level;
 use postern::source::{Refresh, SETTLE, Source, WatchEvent, Watcher};
-use postern_translator::{Change, Kind, ObjectKey};
+use postern_translator::{Change, Kind, Object, ObjectKey};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -180,6 +180,36 @@ fn namespaces_are_implied_unless_they_are_given() {
     fs::remove_file(root.path().join("b.yaml")).expect("remove the file");
     let changes = settled(&mut source).changes;
     assert_eq!(names(&changes), ["+Namespace default"], "it is still used, so it lives on");
+}
+
+/// Statuses are written by controllers, and what others say of Pods and ServiceImports is where they are.
+#[test]
+fn statuses_count_where_they_say_where_something_is() {
+    let directory = directory();
+    let object = |version: &str, kind: &str, spec: &str, status: &str| {
+        format!(
+            "apiVersion: {version}\nkind: {kind}\nmetadata: {{name: x}}\nspec: {{{spec}}}\nstatus: {{{status}}}\n---\n"
+        )
+    };
+    let gateway = "gatewayClassName: c, listeners: [{name: http, port: 80, protocol: HTTP}]";
+    let all = [
+        object("v1", "Pod", "containers: []", "podIP: 127.0.0.1"),
+        object("multicluster.x-k8s.io/v1beta1", "ServiceImport", "ports: []", "endpointSliceObjects: Absent"),
+        object("gateway.networking.k8s.io/v1", "Gateway", gateway, "addresses: [{value: 10.0.0.1}]"),
+    ];
+    write(&directory.path().join("a.yaml"), all.concat());
+    let (source, changes) = opened(directory.path());
+    assert_eq!(source.diagnostics().len(), 0, "{:?}", source.diagnostics());
+    let statuses: Vec<bool> = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Upsert(Object::Pod(pod)) => Some(pod.status.is_some()),
+            Change::Upsert(Object::ServiceImport(import)) => Some(import.status.is_some()),
+            Change::Upsert(Object::Gateway(gateway)) => Some(gateway.status.is_none()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(statuses, [true; 3]);
 }
 
 #[test]

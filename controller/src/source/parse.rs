@@ -204,8 +204,8 @@ impl Reader<'_> {
         // Types without their own members for these two are read by kind, not by what the object says.
         ignored.retain(|field| field != "apiVersion" && field != "kind");
         // As the API server validates: an object with a field that nobody knows is not what its author thinks it is.
-        // Kubernetes' own kinds may have newer fields than this version has heard of; those do no harm.
-        let strict = !matches!(kind.group(), "" | "discovery.k8s.io");
+        // Kinds of others may have newer fields than this version has heard of; those do no harm.
+        let strict = !matches!(kind.group(), "" | "discovery.k8s.io" | "multicluster.x-k8s.io");
         match result {
             Ok(_) if strict && !ignored.is_empty() => self.out.broken.push(key),
             Ok(object) => {
