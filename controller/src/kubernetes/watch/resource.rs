@@ -32,9 +32,9 @@ impl Served {
 
 /// True if there are good clusters without the kind, or where it may not be read: neither is waited for. ClusterTrustBundles are served
 /// since Kubernetes 1.33, behind a feature gate at first, and their owner may hide them. ServiceImports are there where several
-/// clusters share services.
+/// clusters share services, and Pods are read for XBackends alone.
 pub(super) const fn is_optional(kind: Kind) -> bool {
-    matches!(kind, Kind::ClusterTrustBundle | Kind::ServiceImport)
+    matches!(kind, Kind::ClusterTrustBundle | Kind::ServiceImport | Kind::Pod)
 }
 
 /// The path of what a version of a group serves.

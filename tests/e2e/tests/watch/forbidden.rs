@@ -76,7 +76,7 @@ async fn a_refusal_is_counted_and_holds_everything_back_until_it_is_mended() {
     watched.until("return", |seen| seen.contains(&Seen::Regained("TrafficPolicy"))).await;
 }
 
-/// An owner of a cluster may hide its ClusterTrustBundles and ServiceImports: nobody waits for them, and they are there when they are
+/// An owner of a cluster may hide its ClusterTrustBundles, ServiceImports and Pods: nobody waits for them, and they are there when they are
 /// shown. Kubernetes lets every ServiceAccount read the former, so this is a user.
 #[tokio::test]
 async fn what_a_cluster_may_go_without_holds_nothing_back() {
@@ -85,14 +85,15 @@ async fn what_a_cluster_may_go_without_holds_nothing_back() {
     let subject = format!("{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}");
     let mut short = all_rules();
     for rule in &mut short {
-        let hidden = ["clustertrustbundles", "serviceimports"];
+        let hidden = ["clustertrustbundles", "serviceimports", "pods"];
         rule.resources.as_mut().unwrap().retain(|resource| !hidden.contains(&resource.as_str()));
     }
     short.retain(|rule| rule.resources.as_ref().is_some_and(|resources| !resources.is_empty()));
     bind(&server, &user, &subject, &short);
     let mut watched = Watched::synced(server.client_as(&user).await, options(Scope::All)).await;
-    let told =
-        |served| [Kind::ClusterTrustBundle, Kind::ServiceImport].map(|kind| Seen::Served(kind, served));
+    let told = |served| {
+        [Kind::ClusterTrustBundle, Kind::ServiceImport, Kind::Pod].map(|kind| Seen::Served(kind, served))
+    };
     for hidden in told(false) {
         assert!(watched.seen.contains(&hidden), "{:?}", watched.seen);
     }

@@ -40,7 +40,14 @@ pub(crate) fn endpoints(
         }
     }
     let mut problems = Problems::default();
-    if found.is_empty() {
+    if found.is_empty() && !reader.is_served(Kind::Pod) {
+        problems.warning(
+            &cluster.backend.key(),
+            "spec.endpointSelector",
+            "Pods cannot be read here, so there is no endpoint",
+            "let Postern get, list and watch Pods",
+        );
+    } else if found.is_empty() {
         problems.warning(
             &cluster.backend.key(),
             "spec.endpointSelector.matchLabels",
