@@ -129,6 +129,28 @@ fn every_usage_is_that_of_the_help() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
+/// Where a section speaks of an option below its usage, it says the default, if there is one and the usage does not.
+#[test]
+fn defaults_are_those_of_the_help() {
+    let sections = sections();
+    let mut wrong = Vec::new();
+    for (name, command) in commands() {
+        let Some(section) = sections.get(format!("postern {name}").as_str()) else { continue };
+        let text = section.replace(usage(section).unwrap_or_default(), "");
+        let words: BTreeSet<&str> =
+            text.split([' ', '\n', '(', ')', ',', '`', '|']).map(|word| word.trim_end_matches('.')).collect();
+        let open = |arg: &&Arg| arg.get_action().takes_values() && arg.get_possible_values().is_empty();
+        for arg in options(&command).filter(open) {
+            let is_told = spellings(arg).iter().any(|it| words.contains(it.as_str()));
+            let default = arg.get_default_values().first().and_then(|it| it.to_str()).unwrap_or_default();
+            if is_told && !default.is_empty() && !words.contains(default) {
+                wrong.push(format!("`{name}` {:?} is {default} by default", spellings(arg)));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
 #[test]
 fn the_page_names_no_option_that_is_not_there() {
     let commands = commands();
