@@ -83,16 +83,23 @@ about_us() {
 		--version="v$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)"
 }
 
-# start_watching: what the processes of the node use goes to usage.json
+# start_watching: what happens to pods goes to pods.log and events.log, what the processes of the node use to usage.json. A test takes
+# its objects away, whether it failed or not.
+watchers=()
 start_watching() {
+	"$POSTERN_KUBECTL" get pods --all-namespaces --output wide --watch --output-watch-events >"$output/pods.log" 2>&1 &
+	watchers+=($!)
+	"$POSTERN_KUBECTL" get events --all-namespaces --watch >"$output/events.log" 2>&1 &
+	watchers+=($!)
 	[ "$cluster" = node ] || return 0
 	hack/conformance/usage.py watch "postern-$name" "$output/usage.json" &
-	watcher=$!
+	watchers+=($!)
 }
 
 stop_watching() {
-	[ -n "${watcher:-}" ] || return 0
-	kill "$watcher" && wait "$watcher" || true
+	local watcher
+	for watcher in "${watchers[@]}"; do kill "$watcher" && wait "$watcher" || true; done 2>/dev/null
+	watchers=()
 }
 
 finish() {
@@ -138,7 +145,6 @@ passed=1
 "$suite" "${flags[@]}" "$@" >"$output/suite.log" 2>&1 || passed=
 suite_seconds=$((SECONDS - suite_begin))
 stop_watching
-watcher=
 kubectl -n postern-system logs deployment/postern --timestamps >"$output/controller.log" || true
 hack/conformance/summary.py "$output/suite.log"
 printf 'wall time of the suite: %d s\n' "$suite_seconds"
