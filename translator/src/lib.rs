@@ -18,6 +18,8 @@
 
 mod backend;
 mod canonical;
+#[cfg_attr(not(test), expect(dead_code, reason = "the policies that use it follow"))]
+mod cel;
 mod dependency;
 pub mod descriptor;
 mod envoy;

@@ -57,3 +57,11 @@ pub use yaml::{
     Vars, authorities, backend_tls_policy, gateway, http_route, route, service, static_backend, tls_secret,
     traffic_policy, udp_service,
 };
+
+/// Says which fields of the extension kinds the surrounding test proves by requests through a real Envoy, for
+/// `docs/reference/field-coverage.md`: `covers!("TrafficPolicy.spec.rateLimit.local.tokenBucket.maxTokens")`. Items of lists are written
+/// `[]`, free keys of maps `.*`.
+#[macro_export]
+macro_rules! covers {
+    ($($path:literal),+ $(,)?) => {};
+}

@@ -15,8 +15,47 @@ use super::{Any, any, extension};
 
 /// Filters of a listener that run before the route is chosen (GEP-5224), in their order.
 pub(crate) const BEFORE_ROUTING: [&str; 2] = ["postern.before_routing.1", "postern.before_routing.2"];
-/// External authorization that a rule asks for.
+/// Users and passwords that an HTTPListenerPolicy asks for.
+pub(crate) const BASIC_AUTH: &str = "postern.basic_auth";
+/// Conditions on requests of an HTTPListenerPolicy.
+pub(crate) const CEL_VALIDATION: &str = "postern.cel_validation";
+/// Protection against forged requests of other sites.
+pub(crate) const CSRF: &str = "postern.csrf";
+/// External authorization that a rule asks for (GEP-1494).
 pub(crate) const EXTERNAL_AUTH: &str = "postern.external_auth";
+/// External authorization that a policy asks for.
+pub(crate) const EXT_AUTH: &str = "postern.ext_auth";
+/// Conditions on requests of a policy.
+pub(crate) const RBAC: &str = "postern.rbac";
+/// Rate limits that each proxy counts by itself.
+pub(crate) const LOCAL_RATE_LIMIT: &str = "postern.local_rate_limit";
+/// Rate limits that a service counts.
+pub(crate) const RATE_LIMIT: &str = "postern.rate_limit";
+/// External processing.
+pub(crate) const EXT_PROC: &str = "postern.ext_proc";
+/// Transformation of headers and bodies.
+pub(crate) const TRANSFORMATION: &str = "postern.transformation";
+/// Look-up of hosts that requests name.
+pub(crate) const DYNAMIC_FORWARD_PROXY: &str = "postern.dynamic_forward_proxy";
+/// Buffering of requests.
+pub(crate) const BUFFER: &str = "postern.buffer";
+
+/// The slots that run once the route is chosen, in their order: who is refused costs nobody anything, and a body is held back
+/// only for those who may send it.
+pub(crate) const OF_ROUTES: [&str; 12] = [
+    CSRF,
+    BASIC_AUTH,
+    CEL_VALIDATION,
+    EXTERNAL_AUTH,
+    EXT_AUTH,
+    RBAC,
+    LOCAL_RATE_LIMIT,
+    RATE_LIMIT,
+    EXT_PROC,
+    TRANSFORMATION,
+    BUFFER,
+    DYNAMIC_FORWARD_PROXY,
+];
 
 /// The empty slot, for the listener.
 pub(crate) fn empty() -> Composite {

@@ -90,12 +90,6 @@ pub(super) fn connection_manager(
     clients: Clients,
     tracing: Option<&Tracing>,
 ) -> Filter {
-    let fallback = Lua {
-        default_source_code: Some(inline_string(scope::FALLBACK_LUA)),
-        // The script clears the cache itself, when it has changed the scope.
-        clear_route_cache: bool_value(false),
-        ..Lua::default()
-    };
     let manager = HttpConnectionManager {
         stat_prefix: format!("{stat_prefix}.{port}"),
         route_specifier: Some(http_connection_manager::RouteSpecifier::ScopedRoutes(scoped_routes())),
@@ -103,15 +97,7 @@ pub(super) fn connection_manager(
             "envoy.http.early_header_mutation.header_mutation",
             HeaderMutation { mutations: vec![set_scope(port)] },
         )],
-        http_filters: vec![
-            http_filter(FALLBACK_FILTER, fallback),
-            http_filter(slot::BEFORE_ROUTING[0], slot::empty()),
-            http_filter(slot::BEFORE_ROUTING[1], slot::empty()),
-            http_filter(scope::CORS_FILTER, Cors::default()),
-            http_filter(slot::EXTERNAL_AUTH, slot::empty()),
-            http_filter(session::FILTER, StatefulSession::default()),
-            http_filter("envoy.filters.http.router", Router::default()),
-        ],
+        http_filters: http_filters(),
         http_protocol_options: Some(Http1ProtocolOptions::default()),
         http2_protocol_options: Some(Http2ProtocolOptions {
             max_concurrent_streams: u32_value(HTTP2_STREAMS),
@@ -148,6 +134,24 @@ pub(super) fn connection_manager(
         ..HttpConnectionManager::default()
     };
     network_filter("envoy.filters.network.http_connection_manager", manager)
+}
+
+/// The filters of requests, in their order. Those that routes configure do nothing by themselves.
+fn http_filters() -> Vec<HttpFilter> {
+    let fallback = Lua {
+        default_source_code: Some(inline_string(scope::FALLBACK_LUA)),
+        // The script clears the cache itself, when it has changed the scope.
+        clear_route_cache: bool_value(false),
+        ..Lua::default()
+    };
+    let empty = |name: &&str| http_filter(name, slot::empty());
+    let mut filters = vec![http_filter(FALLBACK_FILTER, fallback)];
+    filters.extend(slot::BEFORE_ROUTING.iter().map(empty));
+    filters.push(http_filter(scope::CORS_FILTER, Cors::default()));
+    filters.extend(slot::OF_ROUTES.iter().map(empty));
+    filters.push(http_filter(session::FILTER, StatefulSession::default()));
+    filters.push(http_filter("envoy.filters.http.router", Router::default()));
+    filters
 }
 
 /// Writes `<port>:<authority>` into the private header from which the scope key is cut. It overwrites whatever

@@ -1,0 +1,242 @@
+//! The names that mean something in an expression for Envoy.
+
+use std::ops::RangeInclusive;
+
+use envoy_types::pb::google::api::expr::v1alpha1::Expr;
+use envoy_types::pb::google::api::expr::v1alpha1::expr::create_struct::entry::KeyKind;
+use envoy_types::pb::google::api::expr::v1alpha1::expr::{Call, Comprehension, ExprKind, Select};
+
+use crate::problem::Fault;
+
+/// Envoy's attributes; an empty list means that any field may follow.
+const ATTRIBUTES: &[(&str, &[&str])] = &[
+    (
+        "request",
+        &[
+            "path",
+            "url_path",
+            "host",
+            "scheme",
+            "method",
+            "headers",
+            "referer",
+            "useragent",
+            "time",
+            "id",
+            "protocol",
+            "query",
+            "duration",
+            "size",
+            "total_size",
+        ],
+    ),
+    (
+        "response",
+        &[
+            "code",
+            "code_details",
+            "flags",
+            "grpc_status",
+            "headers",
+            "trailers",
+            "size",
+            "total_size",
+            "backend_latency",
+        ],
+    ),
+    ("source", &["address", "port"]),
+    ("destination", &["address", "port"]),
+    (
+        "connection",
+        &[
+            "id",
+            "mtls",
+            "requested_server_name",
+            "tls_version",
+            "subject_local_certificate",
+            "subject_peer_certificate",
+            "dns_san_local_certificate",
+            "dns_san_peer_certificate",
+            "uri_san_local_certificate",
+            "uri_san_peer_certificate",
+            "sha256_peer_certificate_digest",
+            "transport_failure_reason",
+            "termination_details",
+        ],
+    ),
+    (
+        "upstream",
+        &[
+            "address",
+            "port",
+            "tls_version",
+            "subject_local_certificate",
+            "subject_peer_certificate",
+            "dns_san_local_certificate",
+            "dns_san_peer_certificate",
+            "uri_san_local_certificate",
+            "uri_san_peer_certificate",
+            "sha256_peer_certificate_digest",
+            "local_address",
+            "transport_failure_reason",
+            "request_attempt_count",
+            "cx_pool_ready_duration",
+            "locality",
+        ],
+    ),
+    ("metadata", &[]),
+    ("filter_state", &[]),
+    ("upstream_filter_state", &[]),
+    (
+        "xds",
+        &[
+            "node",
+            "cluster_name",
+            "cluster_metadata",
+            "listener_direction",
+            "listener_metadata",
+            "route_name",
+            "route_metadata",
+            "virtual_host_name",
+            "virtual_host_metadata",
+            "upstream_host_metadata",
+            "upstream_host_locality_metadata",
+            "filter_chain_name",
+        ],
+    ),
+];
+
+/// Functions and the number of their arguments, the target of a method included.
+const FUNCTIONS: &[(&str, RangeInclusive<usize>)] = &[
+    ("size", 1..=1),
+    ("contains", 2..=2),
+    ("startsWith", 2..=2),
+    ("endsWith", 2..=2),
+    ("matches", 2..=2),
+    ("lowerAscii", 1..=1),
+    ("upperAscii", 1..=1),
+    ("replace", 3..=4),
+    ("split", 2..=3),
+    ("join", 1..=2),
+    ("trim", 1..=1),
+    ("substring", 2..=3),
+    ("indexOf", 2..=3),
+    ("string", 1..=1),
+    ("int", 1..=1),
+    ("uint", 1..=1),
+    ("double", 1..=1),
+    ("bool", 1..=1),
+    ("bytes", 1..=1),
+    ("type", 1..=1),
+    ("dyn", 1..=1),
+    ("timestamp", 1..=1),
+    ("duration", 1..=1),
+    ("getFullYear", 1..=2),
+    ("getMonth", 1..=2),
+    ("getDate", 1..=2),
+    ("getDayOfMonth", 1..=2),
+    ("getDayOfWeek", 1..=2),
+    ("getDayOfYear", 1..=2),
+    ("getHours", 1..=2),
+    ("getMinutes", 1..=2),
+    ("getSeconds", 1..=2),
+    ("getMilliseconds", 1..=2),
+];
+
+/// Names of types, which compare with `type(…)`.
+const TYPES: &[&str] = &["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint"];
+
+/// Checks that Envoy knows every name.
+pub(super) fn check(expression: &Expr) -> Result<(), Fault> {
+    Scope::default().check(expression)
+}
+
+/// The variables of the macros around an expression.
+#[derive(Default)]
+struct Scope<'a>(Vec<&'a str>);
+
+impl<'a> Scope<'a> {
+    fn check(&mut self, expression: &'a Expr) -> Result<(), Fault> {
+        match &expression.expr_kind {
+            None | Some(ExprKind::ConstExpr(_)) => Ok(()),
+            Some(ExprKind::IdentExpr(ident)) => self.ident(&ident.name),
+            Some(ExprKind::SelectExpr(select)) => self.select(select),
+            Some(ExprKind::CallExpr(call)) => self.call(call),
+            Some(ExprKind::ListExpr(list)) => list.elements.iter().try_for_each(|it| self.check(it)),
+            Some(ExprKind::StructExpr(map)) => map.entries.iter().try_for_each(|entry| {
+                if let Some(KeyKind::MapKey(key)) = &entry.key_kind {
+                    self.check(key)?;
+                }
+                entry.value.iter().try_for_each(|value| self.check(value))
+            }),
+            Some(ExprKind::ComprehensionExpr(it)) => self.comprehension(it),
+        }
+    }
+
+    fn ident(&self, name: &str) -> Result<(), Fault> {
+        let known = self.0.contains(&name)
+            || TYPES.contains(&name)
+            || ATTRIBUTES.iter().any(|(attribute, _)| *attribute == name);
+        if known {
+            return Ok(());
+        }
+        let names: Vec<&str> = ATTRIBUTES.iter().map(|(attribute, _)| *attribute).collect();
+        Err(Fault::new("", format!("{name} is unknown"), format!("use one of {}", names.join(", "))))
+    }
+
+    fn select(&mut self, select: &'a Select) -> Result<(), Fault> {
+        let Some(operand) = select.operand.as_deref() else { return Ok(()) };
+        self.check(operand)?;
+        let Some(ExprKind::IdentExpr(ident)) = &operand.expr_kind else { return Ok(()) };
+        if self.0.contains(&ident.name.as_str()) {
+            return Ok(());
+        }
+        let fields = ATTRIBUTES.iter().find(|(attribute, _)| *attribute == ident.name);
+        match fields {
+            Some((attribute, fields)) if !fields.is_empty() && !fields.contains(&select.field.as_str()) => {
+                Err(Fault::new(
+                    "",
+                    format!("{attribute}.{} is unknown", select.field),
+                    format!("{attribute} has {}", fields.join(", ")),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn call(&mut self, call: &'a Call) -> Result<(), Fault> {
+        let arguments = call.args.len() + usize::from(call.target.is_some());
+        // Operators have names that nobody can write.
+        let operator = call.function.contains(|c: char| !c.is_ascii_alphanumeric());
+        let known = FUNCTIONS.iter().find(|(name, _)| *name == call.function);
+        match known {
+            None if !operator => {
+                let names: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
+                let remedy =
+                    format!("use has, all, exists, exists_one, map, filter or one of {}", names.join(", "));
+                return Err(Fault::new("", format!("the function {} is unknown", call.function), remedy));
+            }
+            Some((name, expected)) if !expected.contains(&arguments) => {
+                return Err(Fault::new(
+                    "",
+                    format!("{name} does not take {arguments} arguments"),
+                    "count the value in front of the dot as one",
+                ));
+            }
+            _ => {}
+        }
+        call.target.iter().map(AsRef::as_ref).chain(&call.args).try_for_each(|it| self.check(it))
+    }
+
+    fn comprehension(&mut self, it: &'a Comprehension) -> Result<(), Fault> {
+        let mut outer = |part: &'a Option<Box<Expr>>| part.iter().try_for_each(|part| self.check(part));
+        outer(&it.iter_range)?;
+        outer(&it.accu_init)?;
+        self.0.extend([it.iter_var.as_str(), it.accu_var.as_str()]);
+        for part in [&it.loop_condition, &it.loop_step, &it.result] {
+            part.iter().try_for_each(|part| self.check(part))?;
+        }
+        self.0.truncate(self.0.len() - 2);
+        Ok(())
+    }
+}
