@@ -225,6 +225,45 @@ fn extensions_have_the_settings_of_their_type() {
 }
 
 #[test]
+fn extensions_are_used_or_switched_off() {
+    let reference = "extensionRef: {name: a}";
+    let entries =
+        "[{type: Generic, generic: {key: a, value: b}}, {type: Header, header: x-user}, {type: Path}]";
+    let global = format!("global: {{{reference}, descriptors: [{{entries: {entries}}}]}}");
+    admits(
+        "TrafficPolicy",
+        &[
+            &format!("extAuth: {{{reference}, disable: false}}"),
+            "{extAuth: {disable: {}}, extProc: {disable: true}}",
+            &format!("rateLimit: {{{global}}}"),
+            &format!("rateLimit: {{{reference}}}"),
+        ],
+    );
+    refuses(
+        "TrafficPolicy",
+        "give extensionRef, or disable to switch off what a less specific policy asks for",
+        &["extAuth: {contextExtensions: {a: b}}", "extProc: {processingMode: {}}"],
+    );
+    refuses(
+        "TrafficPolicy",
+        "extensionRef and global mean the same: remove one of them",
+        &[&format!("rateLimit: {{{reference}, {global}}}")],
+    );
+    let entry = |entry: &str| {
+        format!("rateLimit: {{global: {{{reference}, descriptors: [{{entries: [{entry}]}}]}}}}")
+    };
+    refuses(
+        "TrafficPolicy",
+        "give generic for type Generic, header for type Header, and neither for the other types",
+        &[
+            &entry("{type: Generic}"),
+            &entry("{type: Header, generic: {key: a, value: b}}"),
+            &entry("{type: Path, header: x}"),
+        ],
+    );
+}
+
+#[test]
 fn ai_backends_have_a_provider_or_groups() {
     admits("AIBackend", &["provider: {type: mistral}", "groups: [{backends: [{backendRef: {name: a}}]}]"]);
     refuses("AIBackend", "give provider or groups", &["{}"]);

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use postern_api::crds::extension_crds;
 use postern_api::kgateway::{
-    AiBackendSpec, BackendSpec, BackendType, CorsMaxAge, CorsOrigin, CorsOriginMatchType, DirectResponseSpec,
-    Disable, GatewayExtensionSpec, GatewayParametersSpec, HttpListenerPolicySpec, ServiceType,
-    TrafficPolicySpec,
+    AiBackendSpec, BackendSpec, BackendType, BodyMode, CorsMaxAge, CorsOrigin, CorsOriginMatchType,
+    DirectResponseSpec, Disable, GatewayExtensionSpec, GatewayParametersSpec, HttpListenerPolicySpec,
+    RateLimitHeaders, ServiceType, TrafficPolicySpec,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -124,7 +124,22 @@ fn traffic_policy_of_kgateway_2_1() {
           allowOrigins: ['https://*.example.com', '*']
           maxAge: 3600
           disable: {}
-        extAuth: {disable: {}}
+        extAuth:
+          extensionRef: {name: opa}
+          withRequestBody: {maxRequestBytes: 10, allowPartialMessage: false, packAsBytes: false}
+          contextExtensions: {shop: main}
+          disable: false
+        extProc:
+          extensionRef: {name: changer}
+          processingMode: {requestBodyMode: BUFFERED, responseBodyMode: BUFFERED_PARTIAL, requestTrailerMode: SKIP}
+        rateLimit:
+          global:
+            extensionRef: {name: limiter, namespace: limits}
+            descriptors:
+            - entries:
+              - {type: Generic, generic: {key: plan, value: free}}
+              - {type: Header, header: x-user}
+            - entries: [{type: RemoteAddress}, {type: Path}]
         timeouts: {request: 30s, streamIdle: 5m}
         retry:
           retryOn: [5xx, reset, unavailable]
@@ -142,7 +157,7 @@ fn traffic_policy_of_kgateway_2_1() {
     assert_eq!(cors.allow_origins[1], CorsOrigin::Origin("*".to_owned()));
     assert_eq!(cors.max_age, Some(CorsMaxAge::Seconds(3600)));
     assert_eq!(cors.disable, Some(Disable::Object));
-    assert!(spec.ext_auth.unwrap().disable.unwrap().is_set());
+    assert!(!spec.ext_auth.unwrap().disable.unwrap().is_set());
 }
 
 #[test]
@@ -230,6 +245,29 @@ fn gateway_extension() {
         );
         let _: GatewayExtensionSpec = pass("GatewayExtension", &spec);
     }
+}
+
+#[test]
+fn gateway_extension_of_kgateway_2_1() {
+    let service = "grpcService: {backendRef: {group: gateway.kgateway.dev, kind: Backend, name: a, port: 9001, weight: 1}, \
+                   authority: auth.example.com, requestTimeout: 2s}";
+    let authorizer = "failOpen: true, clearRouteCache: true, statusOnError: 503, statPrefix: auth, \
+                      withRequestBody: {maxRequestBytes: 1024, allowPartialMessage: true, packAsBytes: true}";
+    let spec: GatewayExtensionSpec =
+        pass("GatewayExtension", &format!("{{type: ExtAuth, extAuth: {{{service}, {authorizer}}}}}"));
+    assert_eq!(spec.ext_auth.unwrap().with_request_body.unwrap().max_request_bytes, 1024);
+    let processor = "failOpen: false, messageTimeout: 1s, maxMessageTimeout: 5s, statPrefix: proc, \
+                     routeCacheAction: Clear, metadataOptions: {forwarding: {typed: [a], untyped: [b]}}, \
+                     processingMode: {requestHeaderMode: SEND, responseHeaderMode: SKIP, requestBodyMode: STREAMED, \
+                     responseBodyMode: FULL_DUPLEX_STREAMED, requestTrailerMode: DEFAULT, responseTrailerMode: SEND}";
+    let spec: GatewayExtensionSpec =
+        pass("GatewayExtension", &format!("{{type: ExtProc, extProc: {{{service}, {processor}}}}}"));
+    let mode = spec.ext_proc.unwrap().processing_mode.unwrap();
+    assert_eq!(mode.response_body_mode, Some(BodyMode::FullDuplexStreamed));
+    let limiter = "domain: shop, failOpen: false, timeout: 50ms, xRateLimitHeaders: DraftVersion03";
+    let spec: GatewayExtensionSpec =
+        pass("GatewayExtension", &format!("{{type: RateLimit, rateLimit: {{{service}, {limiter}}}}}"));
+    assert_eq!(spec.rate_limit.unwrap().x_rate_limit_headers, Some(RateLimitHeaders::DraftVersion03));
 }
 
 #[test]

@@ -187,19 +187,24 @@ impl ExternalAuth {
                 allow_partial_message: false,
                 pack_as_bytes: is_grpc,
             }),
-            decoder_header_mutation_rules: Some(HeaderMutationRules {
-                // What remains of routing is ruled out by the expression.
-                allow_all_routing: bool_value(true),
-                disallow_expression: Some(regex_matcher(&if before_routing {
-                    format!("(?i)^({NOT_FROM_THE_SERVICE})$")
-                } else {
-                    format!("(?i)^({NOT_FROM_THE_SERVICE}|{NOT_AFTER_ROUTING})$")
-                })),
-                ..HeaderMutationRules::default()
-            }),
+            decoder_header_mutation_rules: Some(mutation_rules(before_routing)),
             clear_route_cache: before_routing,
             ..ExtAuthz::default()
         }
+    }
+}
+
+/// What the service may change in a request. `before_routing`: routes are looked up anew after it has answered.
+pub(crate) fn mutation_rules(before_routing: bool) -> HeaderMutationRules {
+    HeaderMutationRules {
+        // What remains of routing is ruled out by the expression.
+        allow_all_routing: bool_value(true),
+        disallow_expression: Some(regex_matcher(&if before_routing {
+            format!("(?i)^({NOT_FROM_THE_SERVICE})$")
+        } else {
+            format!("(?i)^({NOT_FROM_THE_SERVICE}|{NOT_AFTER_ROUTING})$")
+        })),
+        ..HeaderMutationRules::default()
     }
 }
 

@@ -27,6 +27,7 @@ mod extension;
 mod external_auth;
 pub mod features;
 mod gateway;
+mod gateway_extension;
 mod grants;
 pub mod hostname;
 pub mod infrastructure;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use postern_api::duration;
 use postern_api::kgateway::{TrafficPolicy, TrafficPolicySpec};
 
+use crate::gateway_extension::Uses;
 use crate::object::{Age, Kind, NamespacedName, ObjectKey};
 use crate::problem::Fault;
 use crate::route::cors::Cors;
@@ -78,6 +79,7 @@ pub(crate) struct Fields {
     pub(crate) request_headers: Option<HeaderModifier>,
     pub(crate) response_headers: Option<HeaderModifier>,
     pub(crate) cors: Option<CorsSetting>,
+    pub(crate) extensions: Uses,
 }
 
 /// The names of the fields that one policy took from another.
@@ -97,6 +99,9 @@ impl Fields {
         take(&mut self.request_headers, lower.request_headers.as_ref());
         take(&mut self.response_headers, lower.response_headers.as_ref());
         take(&mut self.cors, lower.cors.as_ref());
+        take(&mut self.extensions.authorization, lower.extensions.authorization.as_ref());
+        take(&mut self.extensions.processing, lower.extensions.processing.as_ref());
+        take(&mut self.extensions.limits, lower.extensions.limits.as_ref());
     }
 
     /// The fields that are set.
@@ -108,6 +113,9 @@ impl Fields {
             ("requestHeaderModifier", self.request_headers.is_some()),
             ("responseHeaderModifier", self.response_headers.is_some()),
             ("cors", self.cors.is_some()),
+            ("extAuth", self.extensions.authorization.is_some()),
+            ("extProc", self.extensions.processing.is_some()),
+            ("rateLimit.global", self.extensions.limits.is_some()),
         ]
         .into_iter()
         .filter_map(|(name, set)| set.then_some(name))
@@ -141,8 +149,8 @@ impl Policy {
         let mut faults = Vec::new();
         let (targets, selectors) = targets(&policy.spec, &namespace, &mut faults);
         // A panic is a bug of ours: it costs this policy, not the caller.
-        let fields =
-            catch_unwind(AssertUnwindSafe(|| fields(&policy.spec, &mut faults))).unwrap_or_else(|_| {
+        let fields = catch_unwind(AssertUnwindSafe(|| fields(&key, &policy.spec, &mut faults)))
+            .unwrap_or_else(|_| {
                 faults.push(Fault::new(
                     "spec",
                     "reading it failed by a defect of Postern",
@@ -159,11 +167,7 @@ impl Policy {
             selectors,
             fields,
             faults,
-            protects: policy
-                .spec
-                .ext_auth
-                .as_ref()
-                .is_some_and(|e| !e.disable.as_ref().is_some_and(|d| d.is_set())),
+            protects: Uses::wanted_by(&policy.spec),
         }
     }
 
@@ -255,7 +259,7 @@ fn targets(
     (targets, selectors)
 }
 
-fn fields(spec: &TrafficPolicySpec, faults: &mut Vec<Fault>) -> Fields {
+fn fields(key: &ObjectKey, spec: &TrafficPolicySpec, faults: &mut Vec<Fault>) -> Fields {
     #[cfg(test)]
     assert!(
         spec.timeout.as_ref().and_then(|t| t.request.as_deref()) != Some(crate::dependency::PANICS),
@@ -328,6 +332,7 @@ fn fields(spec: &TrafficPolicySpec, faults: &mut Vec<Fault>) -> Fields {
             Cors::from_policy(cors).map_err(|f| keep(f, "spec.cors")).ok().map(CorsSetting::Enabled)
         };
     }
+    out.extensions = Uses::parse(key, spec, faults);
     if let (Some(total), Some(Some(per_try))) =
         (out.request_timeout, out.retry.as_ref().map(|r| r.per_try_timeout))
         && !total.is_zero()
@@ -344,12 +349,7 @@ fn fields(spec: &TrafficPolicySpec, faults: &mut Vec<Fault>) -> Fields {
 
 /// Fields of the schema that this version does not carry out. Accepting them silently would be worse.
 fn unsupported(spec: &TrafficPolicySpec, faults: &mut Vec<Fault>) {
-    let fields = [
-        ("spec.extAuth", spec.ext_auth.is_some()),
-        ("spec.extProc", spec.ext_proc.is_some()),
-        ("spec.rateLimit", spec.rate_limit.is_some()),
-        ("spec.autoHostRewrite", spec.auto_host_rewrite == Some(true)),
-    ];
+    let fields = [("spec.autoHostRewrite", spec.auto_host_rewrite == Some(true))];
     for (field, set) in fields {
         if set {
             faults.push(Fault::new(field, "this version does not support the field", "remove the field"));

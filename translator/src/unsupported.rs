@@ -33,9 +33,7 @@ pub(crate) fn translate(
     problems.error(key, "kind", &message, "remove the object, or use another version");
     let status = match key.kind {
         Kind::HttpListenerPolicy => policy(reader, key, &unsupported(), options),
-        Kind::AiBackend | Kind::GatewayExtension => {
-            Some(Status::Conditions(Conditions { conditions: unsupported() }))
-        }
+        Kind::AiBackend => Some(Status::Conditions(Conditions { conditions: unsupported() })),
         // What these are about cannot be told without carrying them out; routes to their targets say what is missing.
         _ => None,
     };

@@ -308,6 +308,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {from: [{group: gateway.networking.k8s.io, kind: TLSRoute, namespace: a}, {group: gateway.networking.k8s.io, kind: TCPRoute, namespace: a}, {group: gateway.networking.k8s.io, kind: UDPRoute, namespace: a}], to: [{group: '', kind: Service}]}",
             "spec: {from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: a}], to: [{group: '', kind: Secret}]}",
             "spec: {from: [{group: gateway.networking.k8s.io, kind: ListenerSet, namespace: a}], to: [{group: '', kind: Secret}]}",
+            "spec: {from: [{group: gateway.kgateway.dev, kind: TrafficPolicy, namespace: a}, {group: gateway.kgateway.dev, kind: GatewayExtension, namespace: a}], to: [{group: gateway.kgateway.dev, kind: GatewayExtension}, {group: '', kind: Service}]}",
             "spec: {from: [{group: gateway.networking.x-k8s.io, kind: XBackend, namespace: a}], to: [{group: '', kind: Secret}]}",
         ],
     ),
@@ -320,6 +321,8 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {targetRefs: [{kind: Gateway, name: one, sectionName: http}, {kind: HTTPRoute, name: r1, sectionName: n}], retries: {attempts: 2, retryOn: 5xx}}",
             "spec: {targetSelectors: [{kind: HTTPRoute, matchLabels: {app: x}}], timeouts: {request: 9s}}",
             "spec: {targetRefs: [{kind: HTTPRoute, name: r1}], extAuth: {extensionRef: {name: gone}}}",
+            "spec: {targetRefs: [{kind: HTTPRoute, name: r1}, {kind: Gateway, name: one}], extAuth: {extensionRef: {name: ext}, contextExtensions: {a: b}}, rateLimit: {extensionRef: {name: ext, namespace: b}}}",
+            "spec: {targetRefs: [{kind: Gateway, name: one}], extProc: {extensionRef: {name: ext, namespace: b}}}",
         ],
     ),
     (
@@ -330,7 +333,28 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {targetRefs: [{kind: HTTPRoute, name: r1}, {kind: Gateway, name: one}], timeout: {request: 5s, idle: 1s}, cors: {allowOrigins: ['*']}}",
             "spec: {targetRefs: [{kind: HTTPRoute, name: nowhere}], timeout: {request: oops}}",
             "spec: {targetRefs: [{kind: ListenerSet, name: more}], timeout: {request: 7s}}",
+            "spec: {targetRefs: [{kind: HTTPRoute, name: r1}], extAuth: {disable: {}}, extProc: {extensionRef: {name: ext}}}",
             "spec: {targetRefs: [{kind: ListenerSet, name: more, sectionName: http}, {kind: ListenerSet, name: gone}], retries: {attempts: 3, retryOn: 5xx}}",
+        ],
+    ),
+    (
+        Kind::GatewayExtension,
+        "a",
+        "ext",
+        &[
+            "spec: {extAuth: {grpcService: {backendRef: {name: s1, port: 80}}}}",
+            "spec: {extAuth: {failOpen: true, grpcService: {backendRef: {name: s2, namespace: b, port: 80}}}}",
+            "spec: {extProc: {grpcService: {backendRef: {name: s1, port: 80}}}}",
+            "spec: {extProc: {}}",
+        ],
+    ),
+    (
+        Kind::GatewayExtension,
+        "b",
+        "ext",
+        &[
+            "spec: {rateLimit: {failOpen: false, grpcService: {backendRef: {name: s2, port: 80}}}}",
+            "spec: {extProc: {failOpen: false, grpcService: {backendRef: {group: gateway.kgateway.dev, kind: Backend, name: st}}}}",
         ],
     ),
     (

@@ -216,6 +216,23 @@ pub(super) fn settings_of_type(fields: &[&str]) -> Rule {
     )
 }
 
+/// A use of a GatewayExtension, or the end of one that less specific policies ask for. `disable` may be a flag that is false.
+pub(in crate::kgateway) fn ref_or_disable() -> Rule {
+    rule(
+        "has(self.extensionRef) || has(self.disable)".to_owned(),
+        "give extensionRef, or disable to switch off what a less specific policy asks for".to_owned(),
+    )
+}
+
+/// An entry of a descriptor has the settings of its type and no others.
+pub(in crate::kgateway) fn descriptor_entry_of_type() -> Rule {
+    rule(
+        "(self.type == 'Generic') == has(self.generic) && (self.type == 'Header') == has(self.header)"
+            .to_owned(),
+        "give generic for type Generic, header for type Header, and neither for the other types".to_owned(),
+    )
+}
+
 fn rule(rule: String, message: String) -> Rule {
     Rule { message: Some(Message::Message(message)), ..Rule::new(rule) }
 }

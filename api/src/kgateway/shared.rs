@@ -92,23 +92,6 @@ pub struct NamespacedReference {
     pub namespace: Option<String>,
 }
 
-/// Reference to a port of a Service.
-#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ServiceReference {
-    /// Name of the Service.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// Namespace of the Service. Defaults to that of the referring object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
-    pub namespace: Option<String>,
-    /// Port of the Service.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: Option<u16>,
-}
-
 /// Status of a policy.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,9 +1,12 @@
 //! TrafficPolicy: what happens to requests, beyond what routes can say.
 
+mod extensions;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::extensions::*;
 use super::schema::{attempt_within_request, either, go_duration, retry_conditions};
 use super::{
     BackOff, CorsPolicy, Disable, HeaderModifiers, NamespacedReference, PolicyStatus, PolicyTargetRef,
@@ -62,13 +65,13 @@ pub struct TrafficPolicySpec {
     pub cors: Option<CorsPolicy>,
     /// External authorization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ext_auth: Option<ExtensionPolicy>,
+    pub ext_auth: Option<ExtAuthPolicy>,
     /// External processing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ext_proc: Option<ExtensionPolicy>,
+    pub ext_proc: Option<ExtProcPolicy>,
     /// Rate limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate_limit: Option<ExtensionPolicy>,
+    pub rate_limit: Option<RateLimitPolicy>,
     /// Timeouts. In kgateway v2.1 this field is called timeouts; give one of the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<TimeoutPolicy>,
@@ -97,14 +100,19 @@ pub struct TrafficPolicySpec {
     pub auto_host_rewrite: Option<bool>,
 }
 
-/// Use of a GatewayExtension.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+/// Rate limits.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[schemars(extend("minProperties" = 1))]
 #[serde(rename_all = "camelCase")]
-pub struct ExtensionPolicy {
-    /// The GatewayExtension.
+#[x_kube(validation = either("extensionRef", "global"))]
+pub struct RateLimitPolicy {
+    /// The GatewayExtension that counts requests of each route and client address, of type RateLimit. For other
+    /// descriptors use global; give one of the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension_ref: Option<NamespacedReference>,
+    /// Limits that a service counts for all proxies (kgateway v2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global: Option<GlobalRateLimit>,
     /// Switches off what policies with less specific targets switch on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disable: Option<Disable>,

@@ -23,6 +23,7 @@ mod cluster;
 mod collector;
 mod dns;
 mod envoy;
+mod extension;
 mod goldens;
 mod load;
 mod ports;
@@ -44,6 +45,7 @@ pub use cluster::{
 pub use collector::{Collector, Span};
 pub use dns::NameServer;
 pub use envoy::{Envoy, find_envoy};
+pub use extension::ExtensionServer;
 pub use goldens::golden_inputs;
 pub use load::{Load, LoadReport, Stream};
 pub use ports::Port;
@@ -54,8 +56,8 @@ pub use tls::{Authority, Certificate, ClientTls};
 pub use wait::{PATIENCE, until, until_within};
 pub use world::{Want, World, expect, read_object};
 pub use yaml::{
-    Vars, authorities, backend_tls_policy, gateway, http_route, route, service, static_backend, tls_secret,
-    traffic_policy, udp_service,
+    Vars, authorities, backend_tls_policy, gateway, gateway_extension, http_route, route, service,
+    static_backend, tls_secret, traffic_policy, udp_service,
 };
 
 /// Says which fields of the extension kinds the surrounding test proves by requests through a real Envoy, for

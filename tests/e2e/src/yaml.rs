@@ -115,6 +115,18 @@ spec:
     )
 }
 
+/// A GatewayExtension `default/name`; `spec` is its whole `spec` in flow style, without the braces.
+pub fn gateway_extension(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: gateway.kgateway.dev/v1alpha1
+kind: GatewayExtension
+metadata: {{name: {name}, namespace: default, generation: 1}}
+spec: {{{spec}}}
+---
+"
+    )
+}
+
 /// A Backend `default/name` of type Static; `hosts` is the YAML list of its hosts in flow style.
 pub fn static_backend(name: &str, hosts: &str) -> String {
     format!(

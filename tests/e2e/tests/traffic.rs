@@ -12,6 +12,12 @@ mod client_certificates;
 mod cors;
 #[path = "traffic/default_gateways.rs"]
 mod default_gateways;
+#[path = "traffic/ext_auth.rs"]
+mod ext_auth;
+#[path = "traffic/ext_proc.rs"]
+mod ext_proc;
+#[path = "traffic/extension_failures.rs"]
+mod extension_failures;
 #[path = "traffic/extensions.rs"]
 mod extensions;
 #[path = "traffic/external_auth.rs"]
@@ -36,6 +42,8 @@ mod matching;
 mod mirrors;
 #[path = "traffic/policies.rs"]
 mod policies;
+#[path = "traffic/rate_limit_global.rs"]
+mod rate_limit_global;
 #[path = "traffic/redirects.rs"]
 mod redirects;
 #[path = "traffic/references.rs"]

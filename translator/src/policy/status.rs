@@ -10,8 +10,9 @@ use postern_api::gateway_api::{
 use super::{Policy, Target};
 use crate::Options;
 use crate::dependency::Reader;
+use crate::gateway_extension;
 use crate::object::{Kind, NamespacedName};
-use crate::problem::Problems;
+use crate::problem::{Fault, Problems};
 use crate::status::condition;
 
 /// Gateway API: a policy has at most this many ancestors in its status.
@@ -31,7 +32,9 @@ pub(crate) fn translate(
 ) -> (Option<PolicyStatus>, Problems) {
     let mut problems = Problems::default();
     let Some(policy) = reader.policy(name) else { return (None, problems) };
-    for fault in &policy.faults {
+    let mut faults = policy.faults.clone();
+    faults.extend(gateway_extension::faults(reader, policy));
+    for fault in &faults {
         problems.error(&policy.key, &fault.field, &fault.message, &fault.remedy);
     }
     let mut targets: Vec<(String, Target)> =
@@ -69,7 +72,7 @@ pub(crate) fn translate(
             .map(|(ancestor_ref, outcomes)| PolicyAncestorStatus {
                 ancestor_ref,
                 controller_name: options.controller_name.clone(),
-                conditions: conditions(policy, &outcomes),
+                conditions: conditions(policy, &faults, &outcomes),
             })
             .collect(),
     };
@@ -160,7 +163,7 @@ fn reference(target: &Target, namespace: &str) -> ParentReference {
     }
 }
 
-fn conditions(policy: &Policy, outcomes: &[Outcome]) -> Vec<Condition> {
+fn conditions(policy: &Policy, faults: &[Fault], outcomes: &[Outcome]) -> Vec<Condition> {
     let generation = policy.generation;
     let not_accepted = |reason, message: String| {
         vec![
@@ -168,7 +171,7 @@ fn conditions(policy: &Policy, outcomes: &[Outcome]) -> Vec<Condition> {
             condition(condition_type::ATTACHED, false, reason, message, generation),
         ]
     };
-    if let Some(fault) = policy.faults.first() {
+    if let Some(fault) = faults.first() {
         let protects = if policy.protects { "; the routes that it protects answer 500" } else { "" };
         return not_accepted(reason::INVALID, format!("{}: {}{protects}", fault.field, fault.message));
     }

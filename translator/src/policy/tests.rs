@@ -83,8 +83,21 @@ fn what_is_wrong_names_its_field() {
             "targetSelectors: [{kind: Pod, group: '', matchLabels: {a: b}}]",
             vec!["spec.targetSelectors[0].kind"],
         ),
-        ("extProc: {extensionRef: {name: x}}", vec!["spec.extProc"]),
-        ("rateLimit: {extensionRef: {name: x}}", vec!["spec.rateLimit"]),
+        ("extAuth: {contextExtensions: {a: b}}", vec!["spec.extAuth.extensionRef"]),
+        ("extProc: {extensionRef: {name: x}, disable: {}}", vec!["spec.extProc.disable"]),
+        (
+            "extProc: {extensionRef: {name: x}, processingMode: {requestBodyMode: FULL_DUPLEX_STREAMED}}",
+            vec!["spec.extProc.processingMode.requestTrailerMode"],
+        ),
+        ("extProc: {extensionRef: {name: x}}, rateLimit: {extensionRef: {name: x}}", vec![]),
+        (
+            "rateLimit: {extensionRef: {name: x}, global: {extensionRef: {name: x}, descriptors: []}}",
+            vec!["spec.rateLimit.global"],
+        ),
+        (
+            "rateLimit: {global: {extensionRef: {name: x}, descriptors: [{entries: [{type: Path}, {type: Header}]}]}}",
+            vec!["spec.rateLimit.global.descriptors[0].entries[1].header"],
+        ),
         ("autoHostRewrite: true", vec!["spec.autoHostRewrite"]),
         ("autoHostRewrite: false", vec![]),
         ("", vec![]),
@@ -143,7 +156,7 @@ fn fields_are_merged_one_by_one() {
 #[test]
 fn a_protecting_policy_that_is_not_valid_blocks() {
     let timeout = Arc::new(read("a/1", "timeout: {request: 1s}"));
-    let auth = Arc::new(read("a/2", "extAuth: {extensionRef: {name: gone}}, timeout: {request: 2s}"));
+    let auth = Arc::new(read("a/2", "extAuth: {}, timeout: {request: 2s}"));
     assert!(auth.protects && !auth.is_valid());
     for order in [[&timeout, &auth], [&auth, &timeout]] {
         let effective = merge(order);

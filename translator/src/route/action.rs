@@ -23,6 +23,7 @@ use crate::envoy::slot;
 use crate::envoy::{INVALID_CLUSTER, any, duration, per_million, regex_matcher, u32_value};
 use crate::external_auth;
 use crate::gateway::Protocol;
+use crate::gateway_extension::Extensions;
 use crate::session::{self, Session};
 
 const RUNTIME_KEY: &str = "postern.split";
@@ -52,6 +53,7 @@ pub(crate) struct Rule {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) retry: Option<Retry>,
     pub(crate) cors: Option<Cors>,
+    pub(crate) extensions: Extensions,
     /// The status where there is no valid backend.
     pub(crate) without_backend: u16,
     /// The rule must not be served: everything it matches answers 500.
@@ -70,6 +72,7 @@ impl Default for Rule {
             idle_timeout: None,
             retry: None,
             cors: None,
+            extensions: Extensions::default(),
             without_backend: 500,
             refused: false,
         }
@@ -360,6 +363,7 @@ fn finish(rule: &Rule, matching: &Match, action: route::Action, name: &str) -> R
     if let Some(session) = &rule.session {
         route.typed_per_filter_config.insert(session::FILTER.to_owned(), session.envoy());
     }
+    rule.extensions.fill(&mut route);
     if let Some(cors) = &rule.cors {
         route.typed_per_filter_config.insert(CORS_FILTER.to_owned(), any(cors.envoy()));
     }

@@ -15,6 +15,7 @@ use super::matches::Match;
 use super::retry::Retry;
 use crate::backend::{self, ClusterId, resolve};
 use crate::dependency::{Parent, Reader};
+use crate::gateway_extension::Extensions;
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::policy::{self, CorsSetting, Policy};
 use crate::problem::{Fault, Problems};
@@ -246,15 +247,21 @@ impl ParsedRule {
     /// wins over all of them.
     pub(crate) fn with_policies<'a>(
         &self,
+        reader: &Reader<'_>,
+        route: &ObjectKey,
         policies: impl IntoIterator<Item = &'a Arc<Policy>>,
         parent: &Parent<'_, '_>,
     ) -> CompleteRule {
         let effective = policy::merge(policies);
         let mut rule = self.rule.clone();
+        let fields = effective.fields;
+        // Why is in the status of the policy.
+        let extensions = Extensions::resolve(reader, &fields, route);
+        rule.refused |= extensions.is_err();
+        rule.extensions = extensions.unwrap_or_default();
         if parent.client_certificate().is_some() {
             show_certificate(parent.gateway(), &mut rule);
         }
-        let fields = effective.fields;
         rule.request_timeout = rule.request_timeout.or(fields.request_timeout);
         rule.idle_timeout = rule.idle_timeout.or(fields.idle_timeout);
         rule.retry = rule.retry.or(fields.retry);
@@ -285,6 +292,7 @@ fn show_certificate(gateway: &NamespacedName, rule: &mut Rule) {
         filters.mirrors.iter_mut().map(|mirror| &mut mirror.cluster).chain(auth).for_each(show);
     };
     all(&mut rule.filters);
+    rule.extensions.clusters_mut().for_each(show);
     for share in rule.shares.iter_mut().chain(&mut rule.retired) {
         share.cluster.iter_mut().for_each(show);
         if !share.filters.mirrors.is_empty() {
@@ -304,6 +312,6 @@ impl CompleteRule {
         let shares = self.rule.shares.iter().chain(&self.rule.retired);
         let shares = shares.filter_map(|share| share.cluster.clone());
         let auth = self.rule.filters.external_auth.iter().map(|auth| auth.cluster.clone());
-        shares.chain(mirrors).chain(auth).collect()
+        shares.chain(mirrors).chain(auth).chain(self.rule.extensions.clusters()).collect()
     }
 }

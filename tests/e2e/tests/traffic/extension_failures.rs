@@ -1,0 +1,198 @@
+//! Services that are dead, silent or speak nonsense; and extensions that come and go under load.
+
+use postern_e2e::{
+    Call, ExtensionServer, Load, Port, Stream, Want, World, gateway_extension, http_route, service,
+    traffic_policy, until,
+};
+
+use crate::ext_auth::PROGRAM;
+
+const ROUTES: &str = "
+rules:
+- matches: [{path: {value: /auth}}]
+  name: auth
+  backendRefs: [{name: v1, port: 8080}]
+- matches: [{path: {value: /proc}}]
+  name: proc
+  backendRefs: [{name: v1, port: 8080}]
+- matches: [{path: {value: /limit}}]
+  name: limit
+  backendRefs: [{name: v1, port: 8080}]
+- matches: [{path: {value: /}}]
+  backendRefs: [{name: v1, port: 8080}]
+";
+
+/// Three extensions at the Service `ext`, each used by a rule of its own.
+fn extensions(fail_open: bool) -> String {
+    let service = format!("grpcService: {{backendRef: {{name: ext, port: 8080}}}}, failOpen: {fail_open}");
+    let on = |rule: &str| format!("targetRefs: [{{kind: HTTPRoute, name: r, sectionName: {rule}}}]\n");
+    let entries = "[{entries: [{type: Generic, generic: {key: a, value: b}}]}]";
+    let limit = format!("rateLimit: {{global: {{extensionRef: {{name: limit}}, descriptors: {entries}}}}}\n");
+    [
+        gateway_extension(
+            "auth",
+            &format!("extAuth: {{{}}}", service.replace("8080}", "8080}, requestTimeout: 300ms")),
+        ),
+        gateway_extension("proc", &format!("extProc: {{{service}, messageTimeout: 300ms}}")),
+        gateway_extension("limit", &format!("rateLimit: {{{service}, domain: d, timeout: 300ms}}")),
+        traffic_policy("auth", &format!("{}extAuth: {{extensionRef: {{name: auth}}}}\n", on("auth"))),
+        traffic_policy("proc", &format!("{}extProc: {{extensionRef: {{name: proc}}}}\n", on("proc"))),
+        traffic_policy("limit", &format!("{}{limit}", on("limit"))),
+    ]
+    .concat()
+}
+
+/// All goes as `failOpen` says while the service is broken, the other routes never notice, and all is well by itself as soon
+/// as the service is.
+#[tokio::test]
+async fn broken_services() {
+    let mut world = World::with_backends(&["v1"]).await;
+    let port = Port::reserve();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port.number()));
+    world.apply(&[service("default", "ext", "", &[address]), http_route("r", ROUTES)].concat()).await;
+    let open = world.call("example.org", "/open");
+    world.expect(open.clone(), Want::Backend("v1")).await;
+    let load = Load::start(vec![Stream::kept("open", open, 50)]);
+    let calls =
+        ["/auth", "/proc", "/limit"].map(|path| world.call("example.org", path).header("x-do", "allow"));
+    for broken in ["", "silent", "http", "nonsense"] {
+        let server = (!broken.is_empty()).then(|| ExtensionServer::at(PROGRAM, broken, port.number()));
+        world.apply(&extensions(true)).await;
+        for call in &calls {
+            world.expect(call.clone(), Want::Backend("v1")).await;
+        }
+        world.apply(&extensions(false)).await;
+        for (call, statuses) in calls.iter().zip([vec![403], vec![500, 504], vec![500]]) {
+            world
+                .expect_that(call.clone(), &format!("{statuses:?} while {broken:?}"), |it| {
+                    statuses.contains(&it.status)
+                })
+                .await;
+        }
+        drop(server);
+        let mended = ExtensionServer::at(PROGRAM, "services", port.number());
+        for (call, header) in calls.iter().zip(["x-auth-path", "x-proc-saw", ""]) {
+            world
+                .expect_that(call.clone(), &format!("{header} after {broken:?}"), |it| {
+                    let seen = it.seen().filter(|_| it.status == 200);
+                    seen.is_some_and(|seen| header.is_empty() || seen.header(header).is_some())
+                })
+                .await;
+        }
+        drop(mended);
+    }
+    let report = load.stop().await;
+    report.assert_clean(100);
+    assert_eq!(report.reconnects, 0, "{report:?}");
+}
+
+fn streams(calls: &[Call]) -> Vec<Stream> {
+    calls
+        .iter()
+        .enumerate()
+        .flat_map(|(index, call)| {
+            [
+                Stream::kept(&format!("kept {index}"), call.clone(), 40),
+                Stream::fresh(&format!("new {index}"), call.clone(), 20),
+            ]
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn extensions_come_and_go_under_load() {
+    let mut world = World::with_backends(&["v1"]).await;
+    let server = ExtensionServer::start(PROGRAM, "services");
+    let second = ExtensionServer::start(PROGRAM, "services");
+    world
+        .apply(
+            &[
+                service("default", "ext", "", &[server.address()]),
+                service("default", "ext2", "", &[second.address()]),
+                http_route("r", ROUTES),
+            ]
+            .concat(),
+        )
+        .await;
+    // Envoy cuts the calls under way to a service when nothing refers to it any more, so something has to.
+    for name in ["ext", "ext2"] {
+        let service = format!("extAuth: {{grpcService: {{backendRef: {{name: {name}, port: 8080}}}}}}");
+        let rules = format!(
+            "hostnames: [{name}.example.org]\nrules: [{{backendRefs: [{{name: v1, port: 8080}}]}}]\n"
+        );
+        let policy = format!(
+            "targetRefs: [{{kind: HTTPRoute, name: of-{name}}}]\nextAuth: {{extensionRef: {{name: of-{name}}}}}\n"
+        );
+        let name = format!("of-{name}");
+        world
+            .apply(
+                &[
+                    gateway_extension(&name, &service),
+                    http_route(&name, &rules),
+                    traffic_policy(&name, &policy),
+                ]
+                .concat(),
+            )
+            .await;
+    }
+    let calls: Vec<Call> = ["/auth", "/proc", "/limit", "/other"]
+        .iter()
+        .map(|path| world.call("example.org", path).header("x-do", "allow"))
+        .collect();
+    for call in &calls {
+        world.expect(call.clone(), Want::Backend("v1")).await;
+    }
+    let before = listeners(&world);
+    let load = Load::start(streams(&calls));
+    // A busy machine must not be taken for a broken service.
+    let patient = |text: String| text.replace("300ms", "20s");
+    for round in 0..6 {
+        world.apply(&patient(extensions(round % 2 == 0))).await;
+        let asked = |header: &'static str| {
+            move |it: &postern_e2e::Answer| it.seen().is_some_and(|seen| seen.header(header).is_some())
+        };
+        world.expect_that(calls[0].clone(), "authorization", asked("x-auth-path")).await;
+        world.expect_that(calls[1].clone(), "processing", asked("x-proc-saw")).await;
+        world.expect_that(calls[2].clone(), "limits", |it| it.header("x-counted").is_some()).await;
+        // Another service, other settings.
+        let changed = patient(extensions(false)).replace("name: ext,", "name: ext2,");
+        world.apply(&changed).await;
+        world
+            .expect_that(calls[0].clone(), "the other service", |it| {
+                it.seen().and_then(|it| it.header("x-auth-asked-as")).as_deref()
+                    == Some("ext2.default.svc:8080")
+            })
+            .await;
+        for name in ["auth", "proc", "limit"] {
+            world.delete("TrafficPolicy", name).await;
+        }
+        world
+            .expect_that(calls[0].clone(), "nobody asked", |it| {
+                it.seen().is_some_and(|seen| seen.header("x-auth-path").is_none())
+            })
+            .await;
+        for name in ["auth", "proc", "limit"] {
+            world.delete("GatewayExtension", name).await;
+        }
+    }
+    until("requests", || {
+        let report = load.report();
+        async move { if report.succeeded > 200 { Ok(()) } else { Err(format!("{report:?}")) } }
+    })
+    .await;
+    let report = load.stop().await;
+    report.assert_clean(200);
+    assert_eq!(report.reconnects, 0, "{report:?}");
+    assert_eq!(listeners(&world), before, "no listener changed");
+    world.assert_nothing_rejected().await;
+}
+
+/// Names and versions of all listeners.
+fn listeners(world: &World) -> Vec<(String, String)> {
+    let translator = world.translator();
+    let resources = translator.gateways().flat_map(|gateway| translator.resources(gateway));
+    resources
+        .filter(|it| it.resource_type == postern_translator::ResourceType::Listener)
+        .map(|it| (it.name.clone(), it.version.clone()))
+        .collect()
+}
