@@ -183,6 +183,7 @@ fn every_example_is_tried() {
         "canary",
         "cluster",
         "connections",
+        "extensions",
         "https",
         "listener-sets",
         "quickstart",
@@ -213,6 +214,12 @@ async fn canary() {
 #[tokio::test]
 async fn connections() {
     let example = Example::copy("connections");
+    example.try_everything().await;
+}
+
+#[tokio::test]
+async fn extensions() {
+    let example = Example::copy("extensions");
     example.try_everything().await;
 }
 

@@ -7,7 +7,7 @@ use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{
     BufferSettings, CheckSettings, ExtAuthz, ExtAuthzPerRoute, ext_authz, ext_authz_per_route,
 };
 use envoy_types::pb::envoy::r#type::v3::{HttpStatus, StatusCode};
-use postern_api::kgateway::{BodyToAuthorizer, ExtAuthPolicy, ExtAuthProvider};
+use postern_api::kgateway::{BodyToAuthorizer, Disable, ExtAuthPolicy, ExtAuthProvider};
 
 use super::service::{self, Service};
 use super::{Answer, Named, Setting};
@@ -95,7 +95,7 @@ pub(crate) struct AuthorizationUse {
 
 /// Reads `extAuth` of `policy`.
 pub(crate) fn parse(policy: &ObjectKey, spec: &ExtAuthPolicy) -> Result<Setting<AuthorizationUse>, Fault> {
-    if spec.disable.is_some_and(|it| it.is_set()) {
+    if spec.disable.is_some_and(Disable::is_set) {
         if spec.extension_ref.is_some() {
             return Err(super::both());
         }

@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::extensions::filters::http::ratelimit::v3::{RateLimit
 use envoy_types::pb::envoy::r#type::matcher::v3::AddressMatcher;
 use envoy_types::pb::xds::core::v3::CidrRange;
 use postern_api::kgateway::{
-    RateLimitDescriptorEntry, RateLimitDescriptorEntryType, RateLimitHeaders, RateLimitPolicy,
+    Disable, RateLimitDescriptorEntry, RateLimitDescriptorEntryType, RateLimitHeaders, RateLimitPolicy,
     RateLimitProvider,
 };
 
@@ -169,7 +169,7 @@ pub(crate) struct LimitUse {
 
 /// Reads `rateLimit` of `policy`; `None` where it has nothing to say about limits that a service counts.
 pub(crate) fn parse(policy: &ObjectKey, spec: &RateLimitPolicy) -> Result<Option<Setting<LimitUse>>, Fault> {
-    if spec.disable.is_some_and(|it| it.is_set()) {
+    if spec.disable.is_some_and(Disable::is_set) {
         if spec.extension_ref.is_some() || spec.global.is_some() {
             return Err(super::both());
         }

@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::extensions::filters::http::ext_proc::v3::{
     processing_mode::{BodySendMode, HeaderSendMode},
 };
 use postern_api::kgateway::{
-    BodyMode, ExtProcPolicy, ExtProcProvider, ProcessingMode, RouteCacheAction, SendMode,
+    BodyMode, Disable, ExtProcPolicy, ExtProcProvider, ProcessingMode, RouteCacheAction, SendMode,
 };
 
 use super::service::{self, Service};
@@ -124,7 +124,7 @@ pub(crate) struct ProcessingUse {
 
 /// Reads `extProc` of `policy`.
 pub(crate) fn parse(policy: &ObjectKey, spec: &ExtProcPolicy) -> Result<Setting<ProcessingUse>, Fault> {
-    if spec.disable.is_some_and(|it| it.is_set()) {
+    if spec.disable.is_some_and(Disable::is_set) {
         if spec.extension_ref.is_some() {
             return Err(super::both());
         }

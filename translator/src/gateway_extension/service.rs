@@ -16,7 +16,7 @@ use crate::object::ObjectKey;
 use crate::problem::Fault;
 
 /// The longest time that Envoy takes in these fields (`duration.lte` in `ext_proc.proto`); more than anybody waits.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// A gRPC service, read but not looked up.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! Rate limits that a service counts: `rateLimit.global` and `rateLimit.extensionRef`.
 
 use postern_e2e::{
-    Answer, ExtensionServer, Want, World, gateway_extension, http_route, service, traffic_policy,
+    Answer, ExtensionServer, Want, World, gateway_extension, http_route, route, service, traffic_policy,
 };
 
 use crate::ext_auth::PROGRAM;
@@ -108,6 +108,28 @@ async fn the_contract_counts_routes_and_clients() {
     world.delete("GatewayExtension", "limiter").await;
     world.expect(call, Want::Status(500)).await;
     world.assert_status("TrafficPolicy/all", &["Accepted=False Invalid"]);
+}
+
+/// The service counts for all: what one Gateway's proxy has let through is missing at the other.
+#[tokio::test]
+async fn proxies_share_what_is_left() {
+    let (mut world, _server) = world("domain: shop").await;
+    let second = "apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: second, namespace: default}
+spec: {gatewayClassName: postern, listeners: [{name: http, port: ${PORT_SECOND}, protocol: HTTP}]}
+---
+";
+    let both = ROUTES.replacen("\nrules:", "\nparentRefs: [{name: gw}, {name: second}]\nrules:", 1);
+    world.apply(&[second.to_owned(), route("HTTPRoute", "r", &both), global(LIMITED)].concat()).await;
+    let first = world.call("example.org", "/shared").header("x-user", "ali");
+    let other = world.call_on("PORT_SECOND", "example.org", "/shared").header("x-user", "ali");
+    let free = world.call_on("PORT_SECOND", "example.org", "/free");
+    world.expect(free, Want::Backend("v1")).await;
+    assert_eq!(first.send().await.unwrap().status, 200);
+    assert_eq!(other.send().await.unwrap().status, 200);
+    assert_eq!(first.send().await.unwrap().status, 429);
+    assert_eq!(other.send().await.unwrap().status, 429);
 }
 
 #[tokio::test]

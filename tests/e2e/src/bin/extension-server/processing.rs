@@ -156,14 +156,14 @@ fn told(response: Told) -> ProcessingResponse {
     ProcessingResponse { response: Some(response), ..ProcessingResponse::default() }
 }
 
-fn mutation(set_headers: Vec<HeaderValueOption>) -> Option<HeaderMutation> {
-    Some(HeaderMutation { set_headers, ..HeaderMutation::default() })
+fn mutation(set_headers: Vec<HeaderValueOption>) -> HeaderMutation {
+    HeaderMutation { set_headers, ..HeaderMutation::default() }
 }
 
 fn headers_response(headers: Vec<HeaderValueOption>, clear_route_cache: bool) -> HeadersResponse {
     HeadersResponse {
         response: Some(CommonResponse {
-            header_mutation: mutation(headers),
+            header_mutation: Some(mutation(headers)),
             clear_route_cache,
             ..CommonResponse::default()
         }),
@@ -171,7 +171,7 @@ fn headers_response(headers: Vec<HeaderValueOption>, clear_route_cache: bool) ->
 }
 
 fn trailers(seen: &[String]) -> TrailersResponse {
-    TrailersResponse { header_mutation: mutation(vec![set("x-proc-trailer", &seen.join(", "), true)]) }
+    TrailersResponse { header_mutation: Some(mutation(vec![set("x-proc-trailer", &seen.join(", "), true)])) }
 }
 
 /// The body in capitals: as long as it was, so that what headers say of it stays right.
