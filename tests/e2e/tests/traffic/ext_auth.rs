@@ -1,8 +1,8 @@
 //! External authorization by a TrafficPolicy: `extAuth`, and GatewayExtensions of type ExtAuth.
 
 use postern_e2e::{
-    AuthorizationServer, Backend, Decision, ExtensionServer, Want, World, gateway_extension, http_route,
-    service, traffic_policy,
+    AuthorizationServer, Backend, Decision, ExtensionServer, Want, World, covers, gateway_extension,
+    http_route, service, traffic_policy,
 };
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_extension-server");
@@ -46,6 +46,11 @@ async fn extend(world: &mut World, more: &str) {
 
 #[tokio::test]
 async fn the_service_of_an_extension_decides() {
+    covers!(
+        "TrafficPolicy.spec.extAuth.extensionRef.name",
+        "GatewayExtension.spec.extAuth.grpcService.backendRef.name",
+        "GatewayExtension.spec.extAuth.grpcService.backendRef.port",
+    );
     let (mut world, _server) = world("").await;
     world.apply(&traffic_policy("p", &[ON_MAIN, USE].concat())).await;
     world.assert_status(
@@ -83,6 +88,15 @@ async fn the_service_of_an_extension_decides() {
 
 #[tokio::test]
 async fn what_the_policy_says_of_bodies_and_context() {
+    covers!(
+        "TrafficPolicy.spec.extAuth.withRequestBody.maxRequestBytes",
+        "TrafficPolicy.spec.extAuth.withRequestBody.allowPartialMessage",
+        "TrafficPolicy.spec.extAuth.withRequestBody.packAsBytes",
+        "GatewayExtension.spec.extAuth.withRequestBody.maxRequestBytes",
+        "GatewayExtension.spec.extAuth.withRequestBody.allowPartialMessage",
+        "GatewayExtension.spec.extAuth.withRequestBody.packAsBytes",
+        "TrafficPolicy.spec.extAuth.contextExtensions.*",
+    );
     let (mut world, _server) = world("withRequestBody: {maxRequestBytes: 5}").await;
     world.apply(&traffic_policy("p", &[ON_MAIN, USE].concat())).await;
     let call = world.call("example.org", "/").method("POST").header("x-do", "allow");
@@ -109,6 +123,14 @@ async fn what_the_policy_says_of_bodies_and_context() {
         .await;
     let context = answer.seen().unwrap().header("x-auth-context");
     assert_eq!(context.as_deref(), Some(r#"{"shop": "main", "tier": "1"}"#));
+    extend(&mut world, "withRequestBody: {maxRequestBytes: 5}").await;
+    let bytes = own.replace("packAsBytes: false", "packAsBytes: true");
+    world.apply(&traffic_policy("p", &[ON_MAIN, &bytes].concat())).await;
+    world
+        .expect_that(call.clone().body("hello, world"), "bytes", |it| {
+            it.seen().and_then(|it| it.header("x-auth-body")).as_deref() == Some("bytes:hello,")
+        })
+        .await;
     let exact = own.replace("allowPartialMessage: true", "allowPartialMessage: false");
     world.apply(&traffic_policy("p", &[ON_MAIN, &exact].concat())).await;
     world.expect(call.body("hello, world"), Want::Status(413)).await;
@@ -116,6 +138,14 @@ async fn what_the_policy_says_of_bodies_and_context() {
 
 #[tokio::test]
 async fn settings_of_the_extension() {
+    covers!(
+        "GatewayExtension.spec.extAuth.grpcService.authority",
+        "GatewayExtension.spec.extAuth.grpcService.requestTimeout",
+        "GatewayExtension.spec.extAuth.statusOnError",
+        "GatewayExtension.spec.extAuth.failOpen",
+        "GatewayExtension.spec.extAuth.clearRouteCache",
+        "GatewayExtension.spec.extAuth.statPrefix",
+    );
     let (mut world, _server) = world("grpc authority: auth.example.com").await;
     world.apply(&traffic_policy("p", &[ON_MAIN, USE].concat())).await;
     let allow = world.call("example.org", "/").header("x-do", "allow");
@@ -153,6 +183,7 @@ async fn settings_of_the_extension() {
 
 #[tokio::test]
 async fn levels_and_redirects() {
+    covers!("TrafficPolicy.spec.extAuth.disable");
     let (mut world, _server) = world("").await;
     let everywhere = "targetRefs: [{kind: Gateway, name: gw}]
 extAuth: {extensionRef: {name: auth}, contextExtensions: {a: b}}
@@ -203,6 +234,7 @@ async fn a_filter_of_the_rule_asks_as_well() {
 
 #[tokio::test]
 async fn an_extension_that_cannot_be_asked_closes_its_routes() {
+    covers!("GatewayExtension.spec.type");
     let (mut world, _server) = world("").await;
     world.apply(&traffic_policy("p", &[ON_MAIN, USE].concat())).await;
     let allow = world.call("example.org", "/").header("x-do", "allow");
@@ -232,10 +264,20 @@ async fn an_extension_that_cannot_be_asked_closes_its_routes() {
     world.expect(allow.clone(), Want::Status(500)).await;
     world.assert_status("GatewayExtension/auth", &["Accepted=False Invalid"]);
     world.expect(gold, Want::Backend("gold")).await;
+    // As good as gone, but for the type.
+    let service = "extAuth: {grpcService: {backendRef: {name: v1, port: 8080}}, failOpen: true}";
+    world.apply(&gateway_extension("auth", &format!("type: ExtAuth, {service}"))).await;
+    world.expect(allow.clone(), Want::Backend("v1")).await;
+    world.apply(&gateway_extension("auth", &format!("type: ExtProc, {service}"))).await;
+    world.expect(allow, Want::Status(500)).await;
 }
 
 #[tokio::test]
 async fn extensions_and_services_of_other_namespaces_need_grants() {
+    covers!(
+        "TrafficPolicy.spec.extAuth.extensionRef.namespace",
+        "GatewayExtension.spec.extAuth.grpcService.backendRef.namespace",
+    );
     let (mut world, server) = world("").await;
     let elsewhere = "apiVersion: gateway.kgateway.dev/v1alpha1
 kind: GatewayExtension

@@ -1,7 +1,8 @@
 //! External processing by a TrafficPolicy: `extProc`, and GatewayExtensions of type ExtProc.
 
 use postern_e2e::{
-    Answer, Backend, ExtensionServer, Want, World, gateway_extension, http_route, service, traffic_policy,
+    Answer, Backend, ExtensionServer, Want, World, covers, gateway_extension, http_route, service,
+    traffic_policy,
 };
 
 use crate::ext_auth::PROGRAM;
@@ -52,6 +53,13 @@ fn saw(answer: &Answer) -> Option<String> {
 
 #[tokio::test]
 async fn the_service_of_an_extension_sees_headers() {
+    covers!(
+        "TrafficPolicy.spec.extProc.extensionRef.name",
+        "TrafficPolicy.spec.extProc.disable",
+        "GatewayExtension.spec.extProc.grpcService.backendRef.name",
+        "GatewayExtension.spec.extProc.grpcService.backendRef.port",
+        "GatewayExtension.spec.extProc.grpcService.authority",
+    );
     let (mut world, _server) = world("failOpen: false").await;
     let call = world.call("example.org", "/");
     let answer = world.expect(call.clone(), Want::Backend("v1")).await;
@@ -79,6 +87,19 @@ async fn the_service_of_an_extension_sees_headers() {
 
 #[tokio::test]
 async fn processing_modes() {
+    covers!(
+        "TrafficPolicy.spec.extProc.processingMode.requestHeaderMode",
+        "TrafficPolicy.spec.extProc.processingMode.responseHeaderMode",
+        "TrafficPolicy.spec.extProc.processingMode.requestBodyMode",
+        "TrafficPolicy.spec.extProc.processingMode.responseBodyMode",
+        "TrafficPolicy.spec.extProc.processingMode.requestTrailerMode",
+        "TrafficPolicy.spec.extProc.processingMode.responseTrailerMode",
+        "GatewayExtension.spec.extProc.processingMode.requestHeaderMode",
+        "GatewayExtension.spec.extProc.processingMode.responseHeaderMode",
+        "GatewayExtension.spec.extProc.processingMode.requestBodyMode",
+        "GatewayExtension.spec.extProc.processingMode.responseBodyMode",
+        "GatewayExtension.spec.extProc.processingMode.responseTrailerMode",
+    );
     let (mut world, _server) = world("failOpen: false").await;
     let call = world.call("example.org", "/").method("POST").body("hello");
     // The mode; what the backend saw of the header and the body; what was seen until the response; whether the response is in
@@ -155,6 +176,13 @@ async fn processing_modes() {
 
 #[tokio::test]
 async fn time_and_failures() {
+    covers!(
+        "GatewayExtension.spec.extProc.failOpen",
+        "GatewayExtension.spec.extProc.messageTimeout",
+        "GatewayExtension.spec.extProc.maxMessageTimeout",
+        "GatewayExtension.spec.extProc.grpcService.requestTimeout",
+        "GatewayExtension.spec.extProc.statPrefix",
+    );
     let (mut world, _server) = world("failOpen: false").await;
     let slow = world.call("example.org", "/").header("x-do", "slow");
     let patience = world.call("example.org", "/").header("x-do", "patience");
@@ -185,6 +213,7 @@ async fn time_and_failures() {
 
 #[tokio::test]
 async fn routes_that_are_chosen_anew() {
+    covers!("GatewayExtension.spec.extProc.routeCacheAction");
     let (mut world, _server) = world("failOpen: false").await;
     let moving = world.call("example.org", "/").header("x-do", "move");
     let quiet = world.call("example.org", "/").header("x-do", "move-quietly");
@@ -203,6 +232,7 @@ async fn routes_that_are_chosen_anew() {
 /// What an authorization service says about a request can be known to the processor.
 #[tokio::test]
 async fn metadata_of_other_filters() {
+    covers!("GatewayExtension.spec.extProc.metadataOptions.forwarding.untyped[]");
     let (mut world, _server) = world("failOpen: false").await;
     let auth = "extAuth: {grpcService: {backendRef: {name: ext, port: 8080}}}";
     world

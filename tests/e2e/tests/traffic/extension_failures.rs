@@ -1,8 +1,8 @@
 //! Services that are dead, silent or speak nonsense; and extensions that come and go under load.
 
 use postern_e2e::{
-    Call, ExtensionServer, Load, Port, Stream, Want, World, gateway_extension, http_route, service,
-    traffic_policy, until,
+    Call, ExtensionServer, Load, Port, Stream, Want, World, covers, gateway_extension, http_route, service,
+    static_backend, traffic_policy, until,
 };
 
 use crate::ext_auth::PROGRAM;
@@ -84,6 +84,100 @@ async fn broken_services() {
     let report = load.stop().await;
     report.assert_clean(100);
     assert_eq!(report.reconnects, 0, "{report:?}");
+}
+
+/// Extensions in one namespace, their service in another, as a Backend.
+#[tokio::test]
+async fn where_services_are() {
+    covers!(
+        "GatewayExtension.spec.extAuth.grpcService.backendRef.group",
+        "GatewayExtension.spec.extAuth.grpcService.backendRef.kind",
+        "GatewayExtension.spec.extAuth.grpcService.backendRef.weight",
+        "GatewayExtension.spec.extProc.grpcService.backendRef.group",
+        "GatewayExtension.spec.extProc.grpcService.backendRef.kind",
+        "GatewayExtension.spec.extProc.grpcService.backendRef.weight",
+        "GatewayExtension.spec.rateLimit.grpcService.backendRef.group",
+        "GatewayExtension.spec.rateLimit.grpcService.backendRef.kind",
+        "GatewayExtension.spec.rateLimit.grpcService.backendRef.weight",
+        "GatewayExtension.spec.extProc.grpcService.backendRef.namespace",
+        "GatewayExtension.spec.rateLimit.grpcService.backendRef.namespace",
+        "TrafficPolicy.spec.extProc.extensionRef.namespace",
+        "TrafficPolicy.spec.rateLimit.extensionRef.namespace",
+        "TrafficPolicy.spec.rateLimit.global.extensionRef.namespace",
+    );
+    let mut world = World::with_backends(&["v1"]).await;
+    let server = ExtensionServer::start(PROGRAM, "services");
+    let extensions = |weight: u32| {
+        let backend = format!(
+            "{{group: gateway.kgateway.dev, kind: Backend, name: outside, namespace: third, weight: {weight}}}"
+        );
+        let service = format!("{{grpcService: {{backendRef: {backend}}}, failOpen: false}}");
+        ["extAuth", "extProc", "rateLimit"]
+            .map(|field| {
+                gateway_extension(&field.to_lowercase(), &format!("{field}: {service}"))
+                    .replace("namespace: default", "namespace: other")
+            })
+            .concat()
+    };
+    let grant = |namespace: &str, from: &str, of: &str, to: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {{name: g, namespace: {namespace}}}
+spec:
+  from: [{{group: gateway.kgateway.dev, kind: {from}, namespace: {of}}}]
+  to: [{{group: gateway.kgateway.dev, kind: {to}}}]
+---
+"
+        )
+    };
+    let named = |name: &str| format!("extensionRef: {{name: {name}, namespace: other}}");
+    let on = |rule: &str| format!("targetRefs: [{{kind: HTTPRoute, name: r, sectionName: {rule}}}]\n");
+    let entries = "descriptors: [{entries: [{type: RemoteAddress}]}]";
+    let address = server.address();
+    let outside = static_backend("outside", &format!("[{{host: 127.0.0.1, port: {}}}]", address.port()))
+        .replace("namespace: default", "namespace: third");
+    world
+        .apply(
+            &[
+                http_route("r", ROUTES),
+                outside,
+                extensions(1),
+                traffic_policy("auth", &format!("{}extAuth: {{{}}}\n", on("auth"), named("extauth"))),
+                traffic_policy("proc", &format!("{}extProc: {{{}}}\n", on("proc"), named("extproc"))),
+                traffic_policy("limit", &format!("{}rateLimit: {{{}}}\n", on("limit"), named("ratelimit"))),
+                grant("third", "GatewayExtension", "other", "Backend"),
+            ]
+            .concat(),
+        )
+        .await;
+    let calls =
+        ["/auth", "/proc", "/limit"].map(|path| world.call("example.org", path).header("x-do", "allow"));
+    for call in &calls {
+        world.expect(call.clone(), Want::Status(500)).await;
+    }
+    world.apply(&grant("other", "TrafficPolicy", "default", "GatewayExtension")).await;
+    let asked = |it: &postern_e2e::Answer| {
+        let of_service =
+            it.seen().and_then(|seen| seen.header("x-auth-asked-as").or(seen.header("x-proc-saw")));
+        of_service.or(it.header("x-counted")).is_some_and(|it| it.starts_with("outside.third"))
+    };
+    for call in &calls {
+        world.expect_that(call.clone(), "the service", asked).await;
+    }
+    let global = format!("{}rateLimit: {{global: {{{}, {entries}}}}}\n", on("limit"), named("ratelimit"));
+    world.apply(&traffic_policy("limit", &global)).await;
+    world
+        .expect_that(calls[2].clone(), "another descriptor", |it| {
+            it.header("x-counted").as_deref()
+                == Some("outside.third other/ratelimit remote_address=127.0.0.1")
+        })
+        .await;
+    // A backend that gets nothing of everything cannot be asked.
+    world.apply(&extensions(0)).await;
+    for call in &calls {
+        world.expect(call.clone(), Want::Status(500)).await;
+    }
 }
 
 fn streams(calls: &[Call]) -> Vec<Stream> {

@@ -1,7 +1,8 @@
 //! Rate limits that a service counts: `rateLimit.global` and `rateLimit.extensionRef`.
 
 use postern_e2e::{
-    Answer, ExtensionServer, Want, World, gateway_extension, http_route, route, service, traffic_policy,
+    Answer, ExtensionServer, Want, World, covers, gateway_extension, http_route, route, service,
+    traffic_policy,
 };
 
 use crate::ext_auth::PROGRAM;
@@ -56,6 +57,16 @@ const LIMITED: &str = "{entries: [{type: Generic, generic: {key: limit, value: '
 
 #[tokio::test]
 async fn descriptors_are_counted() {
+    covers!(
+        "TrafficPolicy.spec.rateLimit.global.extensionRef.name",
+        "TrafficPolicy.spec.rateLimit.global.descriptors[].entries[].type",
+        "TrafficPolicy.spec.rateLimit.global.descriptors[].entries[].generic.key",
+        "TrafficPolicy.spec.rateLimit.global.descriptors[].entries[].generic.value",
+        "TrafficPolicy.spec.rateLimit.global.descriptors[].entries[].header",
+        "GatewayExtension.spec.rateLimit.domain",
+        "GatewayExtension.spec.rateLimit.grpcService.backendRef.name",
+        "GatewayExtension.spec.rateLimit.grpcService.backendRef.port",
+    );
     let (mut world, _server) = world("domain: shop").await;
     world
         .apply(&global(&format!(
@@ -90,6 +101,7 @@ async fn descriptors_are_counted() {
 
 #[tokio::test]
 async fn the_contract_counts_routes_and_clients() {
+    covers!("TrafficPolicy.spec.rateLimit.extensionRef.name", "TrafficPolicy.spec.rateLimit.disable",);
     let (mut world, _server) = world("failOpen: false").await;
     let policy = |name: &str, on: &str, what: &str| traffic_policy(name, &format!("{on}rateLimit: {what}\n"));
     let everywhere = "targetRefs: [{kind: Gateway, name: gw}]\n";
@@ -134,6 +146,13 @@ spec: {gatewayClassName: postern, listeners: [{name: http, port: ${PORT_SECOND},
 
 #[tokio::test]
 async fn settings_of_the_extension() {
+    covers!(
+        "GatewayExtension.spec.rateLimit.xRateLimitHeaders",
+        "GatewayExtension.spec.rateLimit.grpcService.authority",
+        "GatewayExtension.spec.rateLimit.grpcService.requestTimeout",
+        "GatewayExtension.spec.rateLimit.timeout",
+        "GatewayExtension.spec.rateLimit.failOpen",
+    );
     let (mut world, _server) = world("domain: shop, xRateLimitHeaders: DraftVersion03").await;
     world.apply(&global(LIMITED)).await;
     let call = world.call("example.org", "/headers").header("x-user", "ali");
