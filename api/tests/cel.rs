@@ -225,7 +225,7 @@ fn extensions_have_the_settings_of_their_type() {
 }
 
 #[test]
-fn extensions_are_used_or_switched_off() {
+fn limits_of_a_service_are_said_once() {
     let reference = "extensionRef: {name: a}";
     let entries =
         "[{type: Generic, generic: {key: a, value: b}}, {type: Header, header: x-user}, {type: Path}]";
@@ -238,11 +238,6 @@ fn extensions_are_used_or_switched_off() {
             &format!("rateLimit: {{{global}}}"),
             &format!("rateLimit: {{{reference}}}"),
         ],
-    );
-    refuses(
-        "TrafficPolicy",
-        "give extensionRef, or disable to switch off what a less specific policy asks for",
-        &["extAuth: {contextExtensions: {a: b}}", "extProc: {processingMode: {}}"],
     );
     refuses(
         "TrafficPolicy",

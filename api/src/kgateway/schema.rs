@@ -216,14 +216,6 @@ pub(super) fn settings_of_type(fields: &[&str]) -> Rule {
     )
 }
 
-/// A use of a GatewayExtension, or the end of one that less specific policies ask for. `disable` may be a flag that is false.
-pub(in crate::kgateway) fn ref_or_disable() -> Rule {
-    rule(
-        "has(self.extensionRef) || has(self.disable)".to_owned(),
-        "give extensionRef, or disable to switch off what a less specific policy asks for".to_owned(),
-    )
-}
-
 /// An entry of a descriptor has the settings of its type and no others.
 pub(in crate::kgateway) fn descriptor_entry_of_type() -> Rule {
     rule(

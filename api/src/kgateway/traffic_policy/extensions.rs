@@ -6,13 +6,13 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::kgateway::schema::{descriptor_entry_of_type, ref_or_disable};
+use crate::kgateway::schema::descriptor_entry_of_type;
 use crate::kgateway::{Disable, NamespacedReference};
 
 /// External authorization.
-#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(extend("minProperties" = 1))]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ref_or_disable())]
 pub struct ExtAuthPolicy {
     /// The GatewayExtension that is asked, of type ExtAuth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,9 +45,9 @@ pub struct BodyToAuthorizer {
 }
 
 /// External processing.
-#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(extend("minProperties" = 1))]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ref_or_disable())]
 pub struct ExtProcPolicy {
     /// The GatewayExtension that may change requests and responses, of type ExtProc.
     #[serde(default, skip_serializing_if = "Option::is_none")]
