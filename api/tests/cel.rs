@@ -375,3 +375,42 @@ fn proxies_wake_before_they_are_killed() {
         ],
     );
 }
+
+/// The API server refuses a definition whose expressions name a field of no type, such as one that may be a flag or an object.
+#[test]
+fn expressions_name_fields_that_have_a_type() {
+    fn walk(schema: &Value, path: &str, wrong: &mut Vec<String>) {
+        for validation in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+            let rule = validation["rule"].as_str().unwrap();
+            for field in rule.split("self.").skip(1).filter(|_| schema["properties"].is_object()) {
+                let mut at = schema;
+                let end = field.find(|c: char| !c.is_ascii_alphanumeric() && c != '.').unwrap_or(field.len());
+                for name in field[..end].split('.') {
+                    if !at["properties"].is_object() {
+                        // The rest are functions of the value.
+                        break;
+                    }
+                    at = &at["properties"][name];
+                    if at["type"].is_null() && at["x-kubernetes-int-or-string"] != true {
+                        wrong.push(format!("{path}: {field:?} in {rule:?}"));
+                        break;
+                    }
+                }
+            }
+        }
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            walk(property, &format!("{path}.{name}"), wrong);
+        }
+        for inner in ["items", "additionalProperties"] {
+            if schema[inner].is_object() {
+                walk(&schema[inner], &format!("{path}[]"), wrong);
+            }
+        }
+    }
+    let mut wrong = Vec::new();
+    for crd in extension_crds() {
+        let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+        walk(&serde_json::to_value(schema).unwrap(), &crd.spec.names.kind, &mut wrong);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
