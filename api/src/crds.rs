@@ -9,8 +9,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt as _;
 
 use crate::kgateway::{
-    AiBackend, Backend, DirectResponse, GatewayExtension, GatewayParameters, HttpListenerPolicy,
-    TrafficPolicy,
+    AiBackend, Backend, BackendConfigPolicy, DirectResponse, GatewayExtension, GatewayParameters,
+    HttpListenerPolicy, TrafficPolicy,
 };
 
 /// The CRDs of the extension kinds, sorted by name.
@@ -24,6 +24,7 @@ pub fn extension_crds() -> Vec<CustomResourceDefinition> {
     let mut crds = vec![
         AiBackend::crd(),
         Backend::crd(),
+        BackendConfigPolicy::crd(),
         DirectResponse::crd(),
         GatewayExtension::crd(),
         GatewayParameters::crd(),

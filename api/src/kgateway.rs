@@ -8,6 +8,12 @@
 
 mod ai_backend;
 mod backend;
+mod backend_ai;
+mod backend_aws;
+mod backend_balancing;
+mod backend_config_policy;
+mod backend_mcp;
+mod backend_tls;
 mod direct_response;
 mod gateway_extension;
 mod gateway_parameters;
@@ -19,6 +25,12 @@ mod traffic_policy_fields;
 
 pub use self::ai_backend::*;
 pub use self::backend::*;
+pub use self::backend_ai::*;
+pub use self::backend_aws::*;
+pub use self::backend_balancing::*;
+pub use self::backend_config_policy::*;
+pub use self::backend_mcp::*;
+pub use self::backend_tls::*;
 pub use self::direct_response::*;
 pub use self::gateway_extension::*;
 pub use self::gateway_parameters::*;

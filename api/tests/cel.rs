@@ -185,17 +185,48 @@ fn backends_have_the_settings_of_their_type() {
             "static: {hosts: [{host: a, port: 1}]}",
             "{type: AWS, aws: {region: a}}",
             "{type: AI, ai: {provider: {type: openai, openai: {}}}}",
+            "{type: DynamicForwardProxy, dynamicForwardProxy: {}}",
+            "mcp: {targets: [{name: a, static: {host: a, port: 1}}, {name: b, selector: {service: {}}}]}",
+            "ai: {priorityGroups: [{providers: [{name: a, openai: {authToken: {kind: Passthrough}}}]}]}",
         ],
     );
     refuses(
         "Backend",
-        "give exactly one of static, aws, ai",
+        "give exactly one of static, aws, ai, dynamicForwardProxy, mcp",
         &["{}", "{aws: {region: a}, static: {hosts: [{host: a, port: 1}]}}"],
     );
     refuses(
         "Backend",
-        "type must fit the field that is given: Static for static, AWS for aws, AI for ai; or leave type out",
+        "type must fit the field that is given: Static for static, AWS for aws, AI for ai, DynamicForwardProxy for \
+         dynamicForwardProxy, MCP for mcp; or leave type out",
         &["{type: AI, static: {hosts: [{host: a, port: 1}]}}"],
+    );
+    refuses("Backend", "give exactly one of provider, llm, priorityGroups", &["ai: {}"]);
+    refuses(
+        "Backend",
+        "give both of host and port, or neither",
+        &["ai: {llm: {openai: {authToken: {kind: Passthrough}}, host: a}}"],
+    );
+    refuses(
+        "Backend",
+        "give exactly one of openai, azureopenai, anthropic, gemini, vertexai, bedrock",
+        &["ai: {llm: {}}"],
+    );
+    refuses(
+        "Backend",
+        "lambdaFunctionName and lambda mean the same: remove one of them",
+        &["aws: {lambdaFunctionName: a, lambda: {functionName: a}}"],
+    );
+    refuses(
+        "Backend",
+        "type Secret needs secretRef: name the Secret with the keys",
+        &["aws: {auth: {type: Secret}}"],
+    );
+    refuses("Backend", "give exactly one of selector, static", &["mcp: {targets: [{name: a}]}"]);
+    refuses(
+        "Backend",
+        "give each of targets a name of its own",
+        &["mcp: {targets: [{name: a, static: {host: a, port: 1}}, {name: a, static: {host: b, port: 1}}]}"],
     );
     refuses(
         "Backend",
@@ -256,6 +287,51 @@ fn limits_of_a_service_are_said_once() {
             &entry("{type: Path, header: x}"),
         ],
     );
+}
+
+#[test]
+fn policies_on_backends() {
+    admits(
+        "BackendConfigPolicy",
+        &[
+            "targetRefs: [{kind: Service, name: a}, {group: gateway.kgateway.dev, kind: Backend, name: b}]",
+            "targetRefs: [{group: networking.istio.io, kind: Hostname, name: a}]",
+            "tls: {insecureSkipVerify: false}",
+            "loadBalancer: {random: {}}",
+        ],
+    );
+    for (message, spec) in [
+        (
+            "set group to gateway.kgateway.dev for the kind Backend; for Service leave it empty or out",
+            "targetRefs: [{kind: Backend, name: a}]",
+        ),
+        (
+            "give http1ProtocolOptions or http2ProtocolOptions, not both",
+            "{http1ProtocolOptions: {}, http2ProtocolOptions: {}}",
+        ),
+        (
+            "give exactly one of secretRef, files, insecureSkipVerify, wellKnownCACertificates",
+            "tls: {insecureSkipVerify: true, secretRef: {name: a}}",
+        ),
+        (
+            "give exactly one of leastRequest, roundRobin, ringHash, maglev, random",
+            "loadBalancer: {random: {}, maglev: {}}",
+        ),
+        (
+            "minimumRingSize must not be more than maximumRingSize: lower it, or raise maximumRingSize",
+            "loadBalancer: {ringHash: {minimumRingSize: 2, maximumRingSize: 1}}",
+        ),
+        (
+            "give exactly one of header, cookie, sourceIP",
+            "loadBalancer: {maglev: {hashPolicies: [{terminal: true}]}}",
+        ),
+        (
+            "give exactly one of http, grpc",
+            "healthCheck: {timeout: 1s, interval: 1s, unhealthyThreshold: 1, healthyThreshold: 1}",
+        ),
+    ] {
+        refuses("BackendConfigPolicy", message, &[spec]);
+    }
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use postern_api::crds::extension_crds;
 use postern_api::kgateway::{
-    AiBackendSpec, BackendSpec, BackendType, BodyMode, CorsMaxAge, CorsOrigin, CorsOriginMatchType,
-    DirectResponseSpec, Disable, GatewayExtensionSpec, GatewayParametersSpec, HttpListenerPolicySpec,
-    RateLimitHeaders, ServiceType, TrafficPolicySpec,
+    AiBackendSpec, BackendConfigPolicySpec, BackendSpec, BackendType, BodyMode, CorsMaxAge, CorsOrigin,
+    CorsOriginMatchType, DirectResponseSpec, Disable, GatewayExtensionSpec, GatewayParametersSpec,
+    HttpListenerPolicySpec, RateLimitHeaders, ServiceType, TrafficPolicySpec,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -210,6 +210,122 @@ fn backend() {
     ] {
         let spec: BackendSpec = pass("Backend", &format!("{{type: AI, ai: {{provider: {provider}}}}}"));
         assert_eq!(spec.backend_type(), Some(BackendType::Ai));
+    }
+}
+
+/// What kgateway v2.1 has beside.
+#[test]
+fn backend_of_kgateway_2_1() {
+    let spec: BackendSpec = pass(
+        "Backend",
+        "
+        type: AWS
+        aws:
+          region: eu-west-1
+          accountId: '123456789012'
+          auth: {type: Secret, secretRef: {name: keys}}
+          lambda:
+            endpointURL: https://lambda.example.com:9000/x
+            functionName: f-1
+            invocationMode: Async
+            qualifier: $LATEST
+            payloadTransformMode: None
+        ",
+    );
+    assert_eq!(spec.backend_type(), Some(BackendType::Aws));
+    let token = "authToken: {kind: SecretRef, secretRef: {name: key}}";
+    for provider in [
+        format!("openai: {{{token}, model: m}}"),
+        format!("azureopenai: {{{token}, endpoint: e.example.com, deploymentName: d, apiVersion: v}}"),
+        format!("anthropic: {{{token}, apiVersion: v, model: m}}"),
+        format!("gemini: {{{token}, model: m, apiVersion: v}}"),
+        format!(
+            "vertexai: {{{token}, model: m, apiVersion: v, projectId: p, location: l, modelPath: mp, publisher: GOOGLE}}"
+        ),
+        "bedrock: {auth: {type: Secret, secretRef: {name: k}}, model: m, region: us-east-1, guardrail: {identifier: i, version: v}}".to_owned(),
+        "openai: {authToken: {kind: Inline, inline: key}}, host: h.example.com, port: 443, path: {full: /v1}, authHeader: {prefix: Bearer, headerName: x-key}".to_owned(),
+    ] {
+        let spec: BackendSpec = pass("Backend", &format!("{{type: AI, ai: {{llm: {{{provider}}}}}}}"));
+        assert_eq!(spec.backend_type(), Some(BackendType::Ai));
+        let groups = format!("{{ai: {{priorityGroups: [{{providers: [{{name: one, {provider}}}]}}]}}}}");
+        let _: BackendSpec = pass("Backend", &groups);
+    }
+    let spec: BackendSpec =
+        pass("Backend", "{type: DynamicForwardProxy, dynamicForwardProxy: {enableTls: true}}");
+    assert_eq!(spec.backend_type(), Some(BackendType::DynamicForwardProxy));
+    let _: BackendSpec = pass("Backend", "dynamicForwardProxy: {}");
+    let spec: BackendSpec = pass(
+        "Backend",
+        "
+        type: MCP
+        mcp:
+          targets:
+          - name: one
+            static: {host: mcp.example.com, port: 8080, path: /mcp, protocol: SSE}
+          - name: some
+            selector:
+              namespace: {matchLabels: {team: a}}
+              service: {matchExpressions: [{key: app, operator: In, values: [a, b]}]}
+        ",
+    );
+    assert_eq!(spec.backend_type(), Some(BackendType::Mcp));
+}
+
+#[test]
+fn backend_config_policy() {
+    let _: BackendConfigPolicySpec = pass(
+        "BackendConfigPolicy",
+        "
+        targetRefs:
+        - {group: '', kind: Service, name: a}
+        - {kind: Service, name: b}
+        - {group: gateway.kgateway.dev, kind: Backend, name: c}
+        - {group: networking.istio.io, kind: Hostname, name: d.example.com}
+        targetSelectors:
+        - {group: gateway.kgateway.dev, kind: Backend, matchLabels: {a: b}}
+        connectTimeout: 3s
+        perConnectionBufferLimitBytes: 65536
+        tcpKeepalive: {keepAliveProbes: 3, keepAliveTime: 30s, keepAliveInterval: 5s}
+        commonHttpProtocolOptions: {idleTimeout: 10m, maxHeadersCount: 50, maxStreamDuration: 1h, maxRequestsPerConnection: 100}
+        http1ProtocolOptions: {enableTrailers: true, preserveHttp1HeaderCase: true, overrideStreamErrorOnInvalidHttpMessage: true}
+        tls:
+          secretRef: {name: s}
+          sni: a.example.com
+          verifySubjectAltNames: [a.example.com, 'spiffe://a/b']
+          parameters: {minVersion: '1.2', maxVersion: AUTO, cipherSuites: [ECDHE-RSA-AES128-GCM-SHA256], ecdhCurves: [X25519]}
+          alpnProtocols: [h2]
+          allowRenegotiation: true
+          simpleTLS: true
+        loadBalancer:
+          healthyPanicThreshold: 50
+          updateMergeWindow: 5s
+          ringHash:
+            minimumRingSize: 64
+            maximumRingSize: 1024
+            useHostnameForHashing: true
+            hashPolicies:
+            - {header: {name: x-user}, terminal: true}
+            - {cookie: {name: c, path: /, ttl: 1h, secure: true, httpOnly: true, sameSite: Lax}}
+            - {sourceIP: {}}
+          localityType: WeightedLb
+          closeConnectionsOnHostSetChange: true
+        healthCheck: {timeout: 1s, interval: 5s, unhealthyThreshold: 3, healthyThreshold: 2, http: {host: h, path: /well, method: HEAD}}
+        outlierDetection: {consecutive5xx: 3, interval: 1s, baseEjectionTime: 10s, maxEjectionPercent: 50}
+        ",
+    );
+    for spec in [
+        "http2ProtocolOptions: {initialStreamWindowSize: 64Ki, initialConnectionWindowSize: 1Mi, maxConcurrentStreams: 10, overrideStreamErrorOnInvalidHttpMessage: true}",
+        "http2ProtocolOptions: {initialStreamWindowSize: 65536}",
+        "tls: {files: {tlsCertificate: /c, tlsKey: /k, rootCA: /r}}",
+        "tls: {wellKnownCACertificates: System}",
+        "tls: {insecureSkipVerify: true}",
+        "loadBalancer: {leastRequest: {choiceCount: 3, slowStart: {window: 10s, aggression: '1.5', minWeightPercent: 20}}}",
+        "loadBalancer: {roundRobin: {slowStart: {window: 10s, aggression: '1.5', minWeightPercent: 20}}}",
+        "loadBalancer: {maglev: {useHostnameForHashing: true, hashPolicies: [{sourceIP: {}}]}}",
+        "loadBalancer: {random: {}}",
+        "healthCheck: {timeout: 1s, interval: 5s, unhealthyThreshold: 3, healthyThreshold: 2, grpc: {serviceName: s, authority: a}}",
+    ] {
+        let _: BackendConfigPolicySpec = pass("BackendConfigPolicy", spec);
     }
 }
 

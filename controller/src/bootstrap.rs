@@ -54,7 +54,7 @@ impl Bootstrap {
     pub fn to_json(&self) -> Value {
         json!({
             "node": {"id": self.node_id, "cluster": self.node_cluster},
-            "admin": {"address": self.admin.to_envoy()},
+            "admin": {"address": self.admin.to_envoy(), "allow_paths": self.admin_paths()},
             "dynamic_resources": {
                 "ads_config": {
                     "api_type": "DELTA_GRPC",
@@ -92,6 +92,18 @@ impl Bootstrap {
     /// The configuration as YAML, for people.
     pub fn to_yaml(&self) -> Result<String, serde_yaml::Error> {
         serde_yaml::to_string(&self.to_json())
+    }
+
+    /// What may be asked of the admin interface: what Postern and people with a shell need, and nothing that ends a proxy or changes how it
+    /// works. A host name that leads to loopback gets no further either.
+    fn admin_paths(&self) -> Vec<Value> {
+        const READ: [&str; 7] =
+            ["/stats", "/config_dump", "/clusters", "/listeners", "/certs", "/server_info", "/memory"];
+        let exact = ["/ready", "/healthcheck/fail"].map(|path| json!({"exact": path}));
+        // The supervisor on the same machine ends a proxy by this; in a cluster nobody does.
+        let drain = self.in_cluster.is_none().then(|| json!({"exact": "/drain_listeners"}));
+        let read = READ.map(|path| json!({"prefix": path}));
+        exact.into_iter().chain(drain).chain(read).collect()
     }
 
     fn static_resources(&self) -> Value {
@@ -133,6 +145,16 @@ impl Bootstrap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// In a cluster nothing that could end a proxy is answered: not even that connections are to be drained.
+    #[test]
+    fn the_admin_interface_is_for_looking() {
+        let service = XdsService { namespace: "postern-system".into(), name: "postern".into(), port: 1 };
+        let bootstrap = Bootstrap::in_cluster("default", "web", &service);
+        let paths = bootstrap.to_json()["admin"]["allow_paths"].to_string();
+        assert!(paths.contains("/healthcheck/fail") && paths.contains("/config_dump"), "{paths}");
+        assert!(!paths.contains("drain") && !paths.contains("quit"), "{paths}");
+    }
 
     #[test]
     fn names_need_dns() {

@@ -4,6 +4,7 @@
 //! reordering routes changes no cluster (renamed clusters are how a control plane loses requests).
 
 pub(crate) mod cluster;
+pub(crate) mod config;
 pub(crate) mod external;
 pub(crate) mod resolve;
 pub(crate) mod service;

@@ -20,6 +20,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 pub(crate) use self::parent::{Parent, ParentName};
 pub(crate) use self::references::References;
+use crate::backend::config::ConfigPolicy;
 use crate::backend::{BackendObject, ClusterId, Security, Upstream};
 use crate::gateway::GatewayModel;
 use crate::gateway::listener_set::ListenerSets;
@@ -70,6 +71,10 @@ pub(crate) enum Dependency {
     TlsPoliciesOn(ObjectKey),
     /// The XBackendTrafficPolicies that name a backend.
     TrafficPoliciesOn(ObjectKey),
+    /// The BackendConfigPolicies that name a backend.
+    ConfigsOn(ObjectKey),
+    /// The BackendConfigPolicies of a namespace that select backends of a kind by label.
+    ConfigSelectors(Kind, String),
     /// Which Gateways use which clusters of a backend.
     ClustersOf(ObjectKey),
     /// Whether the cluster serves a kind.
@@ -210,6 +215,8 @@ pub(crate) struct Results<'a> {
     pub(crate) gateways: &'a BTreeMap<NamespacedName, Arc<GatewayModel>>,
     pub(crate) routes: &'a BTreeMap<ObjectKey, RouteShares>,
     pub(crate) clusters: &'a BTreeMap<ClusterId, ClusterState>,
+    /// [`Options::provision`](crate::Options::provision), which never changes.
+    pub(crate) provision: bool,
 }
 
 /// The world as one unit sees it; remembers what was asked.
@@ -309,6 +316,36 @@ impl<'a> Reader<'a> {
     ) -> impl Iterator<Item = &'a NamespacedName> + use<'a> {
         self.note(&Dependency::TrafficPoliciesOn(backend.clone()));
         self.store.traffic_policies_on(backend)
+    }
+
+    /// The BackendConfigPolicies on a backend, by reference and by label, from the oldest to the youngest.
+    pub(crate) fn configs_on(&self, backend: &ObjectKey) -> Vec<&'a Arc<ConfigPolicy>> {
+        if !matches!(backend.kind, Kind::Service | Kind::Backend) {
+            return Vec::new();
+        }
+        self.note(&Dependency::ConfigsOn(backend.clone()));
+        self.note(&Dependency::ConfigSelectors(backend.kind, backend.namespace.clone()));
+        let mut found: Vec<&Arc<ConfigPolicy>> = self.store.configs_on(backend).collect();
+        let mut selecting = self.store.configs_selecting(backend.kind, &backend.namespace).peekable();
+        if selecting.peek().is_some() {
+            let labels = self.labels(backend).unwrap_or_default();
+            found.extend(selecting.filter(|policy| policy.selects(backend.kind, &labels)));
+        }
+        found.sort_by(|a, b| a.age.cmp(&b.age));
+        found.dedup_by(|a, b| a.age == b.age);
+        found
+    }
+
+    /// A parsed BackendConfigPolicy by name.
+    pub(crate) fn config(&self, name: &NamespacedName) -> Option<&'a Arc<ConfigPolicy>> {
+        let key = ObjectKey::new(Kind::BackendConfigPolicy, &name.namespace, &name.name);
+        self.note(&Dependency::Object(key));
+        self.store.config(name)
+    }
+
+    /// True if the proxies run in pods of the cluster.
+    pub(crate) fn is_provisioned(&self) -> bool {
+        self.results.provision
     }
 
     /// The certificates of authorities that an object holds; `None` if it does not exist.

@@ -4,7 +4,7 @@ use postern_api::gateway_api::{condition_type, reason};
 use postern_api::kgateway::{Backend, DirectResponse};
 
 use crate::Options;
-use crate::backend::{static_backend, traffic_policy, x_backend};
+use crate::backend::{config, static_backend, traffic_policy, x_backend};
 use crate::dependency::Reader;
 use crate::infrastructure;
 use crate::object::{Kind, ObjectKey};
@@ -25,7 +25,7 @@ pub(crate) fn translate(
             let Some(object) = reader.get::<Backend>(&key.namespace, &key.name) else {
                 return (None, problems);
             };
-            (object.metadata.generation, static_backend::parse(object).err())
+            (object.metadata.generation, static_backend::parse(object, options.provision).err())
         }
         Kind::DirectResponse => {
             let Some(object) = reader.get::<DirectResponse>(&key.namespace, &key.name) else {
@@ -33,6 +33,7 @@ pub(crate) fn translate(
             };
             (object.metadata.generation, filters::answer(object).err())
         }
+        Kind::BackendConfigPolicy => return config::status::translate(reader, key, options),
         Kind::XBackendTrafficPolicy => return traffic_policy::status::translate(reader, key, options),
         Kind::XBackend => return x_backend::status::translate(reader, key, options),
         Kind::GatewayExtension => return gateway_extension::status::translate(reader, key),

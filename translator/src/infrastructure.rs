@@ -13,7 +13,7 @@ mod metadata;
 mod name;
 mod not_carried_out;
 mod parameters;
-mod quantity;
+pub(crate) mod quantity;
 mod resolve;
 mod routability;
 mod translate;

@@ -11,8 +11,8 @@ use postern_api::gateway_api::{
     TlsRoute, UdpRoute, XBackend, XBackendTrafficPolicy, XTelemetryPolicy,
 };
 use postern_api::kgateway::{
-    AiBackend, Backend, DirectResponse, GatewayExtension, GatewayParameters, HttpListenerPolicy,
-    TrafficPolicy,
+    AiBackend, Backend, BackendConfigPolicy, DirectResponse, GatewayExtension, GatewayParameters,
+    HttpListenerPolicy, TrafficPolicy,
 };
 use postern_api::kubernetes::ClusterTrustBundle;
 use postern_api::multicluster::ServiceImport;
@@ -204,6 +204,7 @@ kinds! {
     ServiceImport(ServiceImport) = "ServiceImport" in "multicluster.x-k8s.io" ["v1beta1" "v1alpha1"] Namespaced;
     TrafficPolicy(TrafficPolicy) = "TrafficPolicy" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
     Backend(Backend) = "Backend" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
+    BackendConfigPolicy(BackendConfigPolicy) = "BackendConfigPolicy" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
     DirectResponse(DirectResponse) = "DirectResponse" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
     GatewayExtension(GatewayExtension) = "GatewayExtension" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
     GatewayParameters(GatewayParameters) = "GatewayParameters" in "gateway.kgateway.dev" ["v1alpha1"] Namespaced;
@@ -282,7 +283,7 @@ impl Object {
             && a.annotations == b.annotations
             && same_spec!(self, other; GatewayClass Gateway ListenerSet HttpRoute GrpcRoute TlsRoute TcpRoute UdpRoute
                 ReferenceGrant BackendTlsPolicy XBackend XBackendTrafficPolicy XTelemetryPolicy TrafficPolicy Backend
-                DirectResponse GatewayExtension GatewayParameters HttpListenerPolicy AiBackend)
+                DirectResponse GatewayExtension GatewayParameters HttpListenerPolicy AiBackend BackendConfigPolicy)
     }
 }
 

@@ -104,7 +104,7 @@ pub(crate) fn parse(spec: &SessionPersistence, owner: &str) -> Result<(Session, 
 }
 
 /// RFC 6265: the name of a cookie is a token.
-fn cookie_name(name: String) -> Result<String, Fault> {
+pub(crate) fn cookie_name(name: String) -> Result<String, Fault> {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.len() <= MAX_NAME_BYTES && name.chars().all(token) {
         return Ok(name);
@@ -117,7 +117,7 @@ fn cookie_name(name: String) -> Result<String, Fault> {
 }
 
 /// RFC 6265: the path of a cookie ends at a semicolon.
-fn cookie_path(path: Option<String>) -> Result<String, Fault> {
+pub(crate) fn cookie_path(path: Option<String>) -> Result<String, Fault> {
     let path = path.filter(|path| !path.is_empty()).unwrap_or_else(|| "/".to_owned());
     if path.starts_with('/') && path.chars().all(|c| c.is_ascii_graphic() && c != ';') {
         return Ok(path);

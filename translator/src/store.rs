@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use postern_api::gateway_api::{BackendTlsPolicy, ReferenceGrant, XBackendTrafficPolicy};
-use postern_api::kgateway::TrafficPolicy;
+use postern_api::kgateway::{BackendConfigPolicy, TrafficPolicy};
 use postern_api::multicluster;
 
+use crate::backend::config::ConfigPolicy;
 use crate::backend::{tls_policy, traffic_policy};
 use crate::dependency::Dependency;
 use crate::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
@@ -44,6 +45,9 @@ pub(crate) struct Store {
     /// The BackendTLSPolicies on each backend, with the name of the port that they are on.
     tls_policies_by_target: HashMap<ObjectKey, BTreeSet<(Option<String>, NamespacedName)>>,
     traffic_policies_by_target: HashMap<ObjectKey, BTreeSet<NamespacedName>>,
+    configs: BTreeMap<NamespacedName, Arc<ConfigPolicy>>,
+    configs_by_target: HashMap<ObjectKey, BTreeSet<NamespacedName>>,
+    configs_by_selector: HashMap<(Kind, String), BTreeSet<NamespacedName>>,
     by_kind: HashMap<Kind, BTreeSet<NamespacedName>>,
     /// Kinds that the cluster does not serve at all.
     absent: BTreeSet<Kind>,
@@ -120,6 +124,7 @@ impl Store {
                 }
             }
             Kind::TrafficPolicy => self.reindex_policy(key, new, touched),
+            Kind::BackendConfigPolicy => self.reindex_config(key, new, touched),
             Kind::BackendTlsPolicy => self.reindex_tls_policy(key, old, new, touched),
             Kind::XBackendTrafficPolicy => self.reindex_traffic_policy(key, old, new, touched),
             _ => {}
@@ -155,6 +160,46 @@ impl Store {
                 self.policies_by_selector.entry(at).or_default().insert(name.clone());
             }
             self.policies.insert(name, policy);
+        }
+    }
+
+    fn reindex_config(&mut self, key: &ObjectKey, new: Option<&Object>, touched: &mut Vec<Dependency>) {
+        fn remove<K: std::hash::Hash + Eq>(
+            index: &mut HashMap<K, BTreeSet<NamespacedName>>,
+            at: &K,
+            name: &NamespacedName,
+        ) {
+            if let Some(names) = index.get_mut(at) {
+                names.remove(name);
+                if names.is_empty() {
+                    index.remove(at);
+                }
+            }
+        }
+        let name = key.namespaced_name();
+        if let Some(old) = self.configs.remove(&name) {
+            for target in &old.targets {
+                touched.push(Dependency::ConfigsOn(target.backend.clone()));
+                remove(&mut self.configs_by_target, &target.backend, &name);
+            }
+            for selector in &old.selectors {
+                let at = (selector.kind, key.namespace.clone());
+                touched.push(Dependency::ConfigSelectors(at.0, at.1.clone()));
+                remove(&mut self.configs_by_selector, &at, &name);
+            }
+        }
+        if let Some(object) = new.and_then(BackendConfigPolicy::of) {
+            let policy = Arc::new(ConfigPolicy::parse(object));
+            for target in &policy.targets {
+                touched.push(Dependency::ConfigsOn(target.backend.clone()));
+                self.configs_by_target.entry(target.backend.clone()).or_default().insert(name.clone());
+            }
+            for selector in &policy.selectors {
+                let at = (selector.kind, key.namespace.clone());
+                touched.push(Dependency::ConfigSelectors(at.0, at.1.clone()));
+                self.configs_by_selector.entry(at).or_default().insert(name.clone());
+            }
+            self.configs.insert(name, policy);
         }
     }
 
@@ -291,6 +336,30 @@ impl Store {
         backend: &ObjectKey,
     ) -> impl Iterator<Item = &'a NamespacedName> + use<'a> {
         self.traffic_policies_by_target.get(backend).into_iter().flatten()
+    }
+
+    /// The BackendConfigPolicies that name `backend` in `targetRefs`, ordered by name.
+    pub(crate) fn configs_on<'a>(
+        &'a self,
+        backend: &ObjectKey,
+    ) -> impl Iterator<Item = &'a Arc<ConfigPolicy>> + use<'a> {
+        let names = self.configs_by_target.get(backend).into_iter().flatten();
+        names.filter_map(|name| self.configs.get(name))
+    }
+
+    /// The BackendConfigPolicies in `namespace` that select backends of `kind` by label.
+    pub(crate) fn configs_selecting<'a>(
+        &'a self,
+        kind: Kind,
+        namespace: &str,
+    ) -> impl Iterator<Item = &'a Arc<ConfigPolicy>> + use<'a> {
+        let names = self.configs_by_selector.get(&(kind, namespace.to_owned())).into_iter().flatten();
+        names.filter_map(|name| self.configs.get(name))
+    }
+
+    /// A parsed BackendConfigPolicy.
+    pub(crate) fn config(&self, name: &NamespacedName) -> Option<&Arc<ConfigPolicy>> {
+        self.configs.get(name)
     }
 
     /// The certificates of authorities that an object holds; `None` if it does not exist.

@@ -364,6 +364,7 @@ impl Translator {
             gateways: &self.models,
             routes: &self.routes,
             clusters: &self.clusters,
+            provision: self.options.provision,
         };
         let reader = Reader::new(&self.store, results);
         let result = catch_unwind(AssertUnwindSafe(|| body(&reader, &self.options)));

@@ -161,6 +161,37 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         ],
     ),
     (
+        Kind::BackendConfigPolicy,
+        "a",
+        "connections",
+        &[
+            "spec: {targetRefs: [{kind: Service, name: s1}], connectTimeout: 1s, loadBalancer: {ringHash: {useHostnameForHashing: true, hashPolicies: [{header: {name: x-user}}]}}}",
+            "spec: {targetSelectors: [{kind: Service, matchLabels: {app: x}}], connectTimeout: 2s, http2ProtocolOptions: {maxConcurrentStreams: 3}, healthCheck: {timeout: 1s, interval: 1s, unhealthyThreshold: 1, healthyThreshold: 1, grpc: {}}}",
+            "spec: {targetRefs: [{kind: Service, name: s1}], tls: {secretRef: {name: cert}, sni: s1.example.org}}",
+            "spec: {targetRefs: [{kind: Service, name: s1}, {kind: Service, name: gone}], tls: {wellKnownCACertificates: System}}",
+            "spec: {targetRefs: [{kind: Hostname, group: networking.istio.io, name: s1}]}",
+        ],
+    ),
+    (
+        Kind::BackendConfigPolicy,
+        "a",
+        "younger",
+        &[
+            "spec: {targetRefs: [{kind: Service, name: s1}], connectTimeout: 3s, outlierDetection: {}, tls: {insecureSkipVerify: true}}",
+            "spec: {targetRefs: [{kind: Service, name: s1}], tls: {wellKnownCACertificates: Nobody}}",
+            "spec: {targetRefs: [{kind: Service, name: s1}], perConnectionBufferLimitBytes: 5, loadBalancer: {random: {}, localityType: WeightedLb}}",
+        ],
+    ),
+    (
+        Kind::BackendConfigPolicy,
+        "b",
+        "static",
+        &[
+            "spec: {targetRefs: [{group: gateway.kgateway.dev, kind: Backend, name: st}], tls: {insecureSkipVerify: true}, loadBalancer: {maglev: {hashPolicies: [{sourceIP: {}}]}}}",
+            "spec: {targetSelectors: [{group: gateway.kgateway.dev, kind: Backend, matchLabels: {}}], http1ProtocolOptions: {preserveHttp1HeaderCase: true}}",
+        ],
+    ),
+    (
         Kind::XBackend,
         "a",
         "own",

@@ -5,12 +5,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::schema::{exactly_one, type_of_field};
-use super::{AiProvider, ObjectStatus};
+use super::{AiBackendSettings, AwsBackend, McpBackend, ObjectStatus};
 
-const TYPES: &[(&str, &str)] = &[("static", "Static"), ("aws", "AWS"), ("ai", "AI")];
+const TYPES: &[(&str, &str)] = &[
+    ("static", "Static"),
+    ("aws", "AWS"),
+    ("ai", "AI"),
+    ("dynamicForwardProxy", "DynamicForwardProxy"),
+    ("mcp", "MCP"),
+];
 
 /// Desired state of a Backend.
-#[derive(Clone, CustomResource, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "gateway.kgateway.dev",
     version = "v1alpha1",
@@ -19,7 +25,7 @@ const TYPES: &[(&str, &str)] = &[("static", "Static"), ("aws", "AWS"), ("ai", "A
     namespaced
 )]
 #[kube(
-    doc = "A backend outside of Services, to which routes can refer: fixed hosts, an AWS Lambda function, or a provider of large language models."
+    doc = "A backend outside of Services, to which routes can refer: fixed hosts, an AWS Lambda function, a provider of large language models, servers of the Model Context Protocol, or whatever host a request names."
 )]
 #[kube(status = "ObjectStatus", derive = "PartialEq", derive = "Default")]
 #[kube(shortname = "be", category = "postern", category = "kgateway")]
@@ -34,7 +40,7 @@ const TYPES: &[(&str, &str)] = &[("static", "Static"), ("aws", "AWS"), ("ai", "A
 #[x_kube(validation = exactly_one(TYPES))]
 #[x_kube(validation = type_of_field(TYPES))]
 pub struct BackendSpec {
-    /// Type of the backend. Defaults to that of the one field among static, aws and ai that is given.
+    /// Type of the backend. Defaults to that of the one field among static, aws, ai, dynamicForwardProxy and mcp that is given.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub type_: Option<BackendType>,
     /// Fixed hosts.
@@ -46,17 +52,28 @@ pub struct BackendSpec {
     /// A provider of large language models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ai: Option<AiBackendSettings>,
+    /// Whatever host the request names (kgateway v2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dynamic_forward_proxy: Option<DynamicForwardProxyBackend>,
+    /// Servers of the Model Context Protocol (kgateway v2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<McpBackend>,
 }
 
 impl BackendSpec {
-    /// The type: the one given, else that of the one field among `static`, `aws` and `ai` that is given.
+    /// The type: the one given, else that of the one field that is given.
     pub fn backend_type(&self) -> Option<BackendType> {
-        self.type_.clone().or(match (&self.static_, &self.aws, &self.ai) {
-            (Some(_), None, None) => Some(BackendType::Static),
-            (None, Some(_), None) => Some(BackendType::Aws),
-            (None, None, Some(_)) => Some(BackendType::Ai),
-            _ => None,
-        })
+        let mut given = [
+            (self.static_.is_some(), BackendType::Static),
+            (self.aws.is_some(), BackendType::Aws),
+            (self.ai.is_some(), BackendType::Ai),
+            (self.dynamic_forward_proxy.is_some(), BackendType::DynamicForwardProxy),
+            (self.mcp.is_some(), BackendType::Mcp),
+        ]
+        .into_iter()
+        .filter_map(|(given, type_)| given.then_some(type_));
+        let only = given.next().filter(|_| given.next().is_none());
+        self.type_.clone().or(only)
     }
 }
 
@@ -69,6 +86,10 @@ open_enum! {
         Aws = "AWS",
         /// A provider of large language models.
         Ai = "AI",
+        /// Whatever host the request names.
+        DynamicForwardProxy,
+        /// Servers of the Model Context Protocol.
+        Mcp = "MCP",
     }
 }
 
@@ -125,33 +146,11 @@ open_enum! {
     }
 }
 
-/// An AWS Lambda function.
-#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AwsBackend {
-    /// AWS region.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
-    pub region: Option<String>,
-    /// Name of the function.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
-    pub lambda_function_name: Option<String>,
-    /// Id of the AWS account.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
-    pub account_id: Option<String>,
-    /// ARN of the IAM role to assume.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 2048))]
-    pub role_arn: Option<String>,
-}
-
-/// A provider of large language models.
+/// Whatever host the request names. Whoever can send requests chooses where they go.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct AiBackendSettings {
-    /// The provider.
+pub struct DynamicForwardProxyBackend {
+    /// Whether connections are TLS; the certificate is checked against the host and the authorities of the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider: Option<AiProvider>,
+    pub enable_tls: Option<bool>,
 }

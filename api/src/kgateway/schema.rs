@@ -77,6 +77,24 @@ pub(super) fn policy_target_kind(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": POLICY_TARGET_KINDS })
 }
 
+/// The API group of a backend that a policy is on.
+pub(super) fn backend_target_group(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "enum": ["", "gateway.kgateway.dev", "networking.istio.io"],
+    })
+}
+
+/// The kind of a backend that a policy is on.
+pub(super) fn backend_target_kind(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": ["Service", "Backend", "Hostname"] })
+}
+
+/// A quantity of Kubernetes, as text or as a number.
+pub(super) fn quantity(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "x-kubernetes-int-or-string": true, "pattern": QUANTITY })
+}
+
 /// Names of retry conditions.
 pub(super) fn retry_conditions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -115,6 +133,31 @@ pub(super) fn group_has_kind() -> Rule {
     .message(
         "set group to gateway.networking.x-k8s.io for the kind XListenerSet; for the other kinds set it to \
          gateway.networking.k8s.io or leave it out",
+    )
+}
+
+/// The group of a backend must be the one that has its kind.
+pub(super) fn group_has_backend_kind() -> Rule {
+    Rule::new(
+        "(has(self.group) ? self.group : '') == \
+         (self.kind == 'Backend' ? 'gateway.kgateway.dev' : self.kind == 'Hostname' ? 'networking.istio.io' : '')",
+    )
+    .message("set group to gateway.kgateway.dev for the kind Backend; for Service leave it empty or out")
+}
+
+/// Each of a list of objects has a name of its own.
+pub(super) fn names_are_unique(list: &str) -> Rule {
+    rule(
+        format!("self.{list}.all(one, self.{list}.exists_one(other, other.name == one.name))"),
+        format!("give each of {list} a name of its own"),
+    )
+}
+
+/// Two fields that need each other.
+pub(super) fn both_or_neither(one: &str, other: &str) -> Rule {
+    rule(
+        format!("has(self.{one}) == has(self.{other})"),
+        format!("give both of {one} and {other}, or neither"),
     )
 }
 

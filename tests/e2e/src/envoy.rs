@@ -115,6 +115,11 @@ impl Envoy {
         self.child.id()
     }
 
+    /// The port of the administration interface.
+    pub fn admin_port(&self) -> u16 {
+        self.admin
+    }
+
     /// Whether the process still runs.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

@@ -8,13 +8,14 @@ use postern_api::gateway_api::XBackend;
 use postern_api::kgateway::Backend;
 use postern_api::multicluster::ServiceImport;
 
+use super::config::{self, Tls};
 use super::tls_policy::{self, Reading, Trust};
 use super::traffic_policy;
 use super::x_backend::{self, Destination};
 use super::{BackendObject, ClusterId, Security, external, service, static_backend};
 use crate::Options;
 use crate::dependency::Reader;
-use crate::envoy::cluster::{self, Identity, Protection};
+use crate::envoy::cluster::{self, Identity, Protection, Settings};
 use crate::resource::Resource;
 use crate::tls::secret::SecretId;
 
@@ -28,36 +29,44 @@ pub(crate) struct ClusterOutput {
 /// Translates a cluster; `None` if there is no such backend.
 pub(crate) fn translate(reader: &Reader<'_>, id: &ClusterId, options: &Options) -> Option<ClusterOutput> {
     let key = id.backend.key();
-    let budget = traffic_policy::on(reader, &key).retry_budget;
+    let config::Effective { fields, tls } = config::on(reader, &key);
+    let settings = Settings { budget: traffic_policy::on(reader, &key).retry_budget, config: fields };
     match &id.backend {
         BackendObject::Service(_, number) => {
             let object = reader.get::<Service>(&key.namespace, &key.name)?;
             let ports = object.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
             let port = ports.iter().find(|port| service::serves(port, *number, id.transport()));
-            let (protection, secrets) = protection(reader, id, port.and_then(|port| port.name.as_deref()));
+            let (protection, secrets) = protection(
+                reader,
+                id,
+                port.and_then(|port| port.name.as_deref()),
+                &tls,
+                external::is_external_name(object),
+            );
             let ca = &options.system_ca_file;
             let resource = if external::is_external_name(object) {
                 let host = external::name_of(object).ok()?;
                 let host = external::endpoint(host, *number, id.security != Security::Cleartext);
-                cluster::hosts_cluster(id, &[host], &protection, budget, ca)
+                cluster::hosts_cluster(id, &[host], &protection, &settings, ca)
             } else {
-                cluster::eds_cluster(id, &protection, budget, ca)
+                cluster::eds_cluster(id, &protection, &settings, ca)
             };
             Some(ClusterOutput { resource, secrets })
         }
         BackendObject::Import(_, number) => {
             let object = reader.get::<ServiceImport>(&key.namespace, &key.name)?;
             let port = object.spec.ports.iter().find(|port| service::serves(port, *number, id.transport()));
-            let (protection, secrets) = protection(reader, id, port.and_then(|port| port.name.as_deref()));
-            let resource = cluster::eds_cluster(id, &protection, budget, &options.system_ca_file);
+            let (protection, secrets) =
+                protection(reader, id, port.and_then(|port| port.name.as_deref()), &tls, false);
+            let resource = cluster::eds_cluster(id, &protection, &settings, &options.system_ca_file);
             Some(ClusterOutput { resource, secrets })
         }
         BackendObject::Static(_) => {
             let object = reader.get::<Backend>(&key.namespace, &key.name)?;
-            let backend = static_backend::parse(object).ok()?;
-            let (protection, secrets) = protection(reader, id, None);
+            let backend = static_backend::parse(object, options.provision).ok()?;
+            let (protection, secrets) = protection(reader, id, None, &tls, true);
             let resource =
-                cluster::hosts_cluster(id, &backend.hosts, &protection, budget, &options.system_ca_file);
+                cluster::hosts_cluster(id, &backend.hosts, &protection, &settings, &options.system_ca_file);
             Some(ClusterOutput { resource, secrets })
         }
         BackendObject::XBackend(_) => {
@@ -66,10 +75,10 @@ pub(crate) fn translate(reader: &Reader<'_>, id: &ClusterId, options: &Options) 
             let (protection, secrets) = own_protection(reader, id, object);
             let ca = &options.system_ca_file;
             let resource = match parsed.destination {
-                Destination::Pods(_) => cluster::eds_cluster(id, &protection, budget, ca),
+                Destination::Pods(_) => cluster::eds_cluster(id, &protection, &settings, ca),
                 Destination::Host(name) => {
                     let host = external::endpoint(name, parsed.port, false);
-                    cluster::hosts_cluster(id, &[host], &protection, budget, ca)
+                    cluster::hosts_cluster(id, &[host], &protection, &settings, ca)
                 }
             };
             Some(ClusterOutput { resource, secrets })
@@ -78,13 +87,32 @@ pub(crate) fn translate(reader: &Reader<'_>, id: &ClusterId, options: &Options) 
 }
 
 /// How the connections of a cluster are protected, and the certificates of authorities for it.
-fn protection(reader: &Reader<'_>, id: &ClusterId, port: Option<&str>) -> (Protection, BTreeSet<SecretId>) {
+fn protection(
+    reader: &Reader<'_>,
+    id: &ClusterId,
+    port: Option<&str>,
+    config: &Tls,
+    hosts_have_names: bool,
+) -> (Protection, BTreeSet<SecretId>) {
     if id.security == Security::Cleartext {
         return (Protection::None, BTreeSet::new());
     }
     let identity = identity(reader, &id.security);
     let Some((_, policy)) = tls_policy::on(reader, &id.backend.key(), port).into_iter().next() else {
-        return (Protection::Unspecified { identity }, BTreeSet::new());
+        return match config {
+            Tls::Unsaid => (Protection::Unspecified { identity }, BTreeSet::new()),
+            Tls::Refused => (Protection::Refused, BTreeSet::new()),
+            Tls::Wanted(policy, settings) => {
+                match config::tls::read(reader, policy, settings, hosts_have_names) {
+                    Ok(found) => {
+                        let identity = found.identity.unwrap_or(identity);
+                        let protection = Protection::Policy { tls: Box::new(found.tls), identity };
+                        (protection, found.secrets.into_iter().collect())
+                    }
+                    Err(_) => (Protection::Refused, BTreeSet::new()),
+                }
+            }
+        };
     };
     as_read(tls_policy::read(reader, policy), identity)
 }
@@ -102,7 +130,7 @@ fn own_protection(
     let Some(secret) = own.identity.map(SecretId::Client) else {
         return as_read(own.reading, identity(reader, &id.security));
     };
-    let (protection, mut secrets) = as_read(own.reading, Some(secret.name()));
+    let (protection, mut secrets) = as_read(own.reading, Identity::Secret(secret.name()));
     if protection != Protection::Refused {
         secrets.insert(secret);
     }
@@ -112,7 +140,7 @@ fn own_protection(
 fn as_read(reading: Reading, identity: Identity) -> (Protection, BTreeSet<SecretId>) {
     let Some(tls) = reading.tls else { return (Protection::Refused, BTreeSet::new()) };
     let secrets = match &tls.trust {
-        Trust::System => BTreeSet::new(),
+        Trust::System | Trust::File(_) | Trust::Anybody => BTreeSet::new(),
         Trust::Bundle(bundle) => [SecretId::Authorities(bundle.clone())].into(),
     };
     (Protection::Policy { tls: Box::new(tls), identity }, secrets)
@@ -120,6 +148,7 @@ fn as_read(reading: Reading, identity: Identity) -> (Protection, BTreeSet<Secret
 
 /// The certificate that the Gateway shows, if it has one.
 fn identity(reader: &Reader<'_>, security: &Security) -> Identity {
-    let Security::Mutual(gateway) = security else { return None };
-    reader.client_certificate(gateway)?.secret.clone()
+    let Security::Mutual(gateway) = security else { return Identity::None };
+    let shown = reader.client_certificate(gateway).and_then(|it| it.secret.clone());
+    shown.map_or(Identity::None, Identity::Secret)
 }

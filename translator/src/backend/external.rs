@@ -44,7 +44,7 @@ pub(crate) fn host(text: &str) -> Result<String, Refused> {
     let Ok(Hostname::Exact(name)) = Hostname::parse(text) else {
         return Err(Refused { why: "is not a DNS name", remedy: NO_NAME });
     };
-    if LOOPBACK.contains(&name.as_str()) || name.ends_with(".localhost") {
+    if is_loopback_name(&name) {
         return Err(Refused {
             why: "is the proxy itself, whose own interfaces are no backends",
             remedy: "refer to the Service of what should answer",
@@ -60,6 +60,26 @@ pub(crate) fn host(text: &str) -> Result<String, Refused> {
         return Err(Refused { why: "is not a complete DNS name", remedy: NO_NAME });
     }
     Ok(name)
+}
+
+/// True if a host, a name or an address, leads to the machine of the proxy itself, in whatever spelling.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    match name.parse::<IpAddr>() {
+        // Linux takes "no address" for its own.
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.octets()[0] == 0,
+        Ok(IpAddr::V6(address)) => {
+            let inner = address.to_ipv4();
+            address.is_loopback()
+                || address.is_unspecified()
+                || inner.is_some_and(|inner| inner.is_loopback() || inner.octets()[0] == 0)
+        }
+        Err(_) => is_loopback_name(&name) || name.split('.').next_back().is_some_and(is_number),
+    }
+}
+
+fn is_loopback_name(name: &str) -> bool {
+    LOOPBACK.contains(&name) || name.ends_with(".localhost")
 }
 
 /// `<service>.<namespace>.svc` with whatever domain the cluster has, and everything below the usual domains of clusters and of
@@ -107,6 +127,34 @@ mod tests {
             ("notcluster.local", "notcluster.local"),
         ] {
             assert_eq!(host(text).as_deref(), Ok(name), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_machine_of_the_proxy_has_many_names() {
+        for host in [
+            "localhost",
+            "LocalHost.",
+            "a.localhost",
+            "ip6-loopback",
+            "127.0.0.1",
+            "127.8.9.1",
+            "::1",
+            "0.0.0.0",
+            "::",
+            "::ffff:127.0.0.1",
+            "::127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f.1",
+            "0",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in
+            ["10.0.0.1", "128.0.0.1", "fd00::1", "example.org", "localhost.example.org", "a.svc", "1.example"]
+        {
+            assert!(!is_loopback(host), "{host}");
         }
     }
 

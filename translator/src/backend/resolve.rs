@@ -7,7 +7,7 @@ use postern_api::multicluster::ServiceImport;
 
 use super::service::{self};
 use super::static_backend::{self, StaticBackend};
-use super::{BackendObject, ClusterId, Security, Traffic, Upstream, external, tls_policy, x_backend};
+use super::{BackendObject, ClusterId, Security, Traffic, Upstream, config, external, tls_policy, x_backend};
 use crate::dependency::Reader;
 use crate::grants::{self, Reference};
 use crate::infrastructure::PortProtocol;
@@ -112,7 +112,7 @@ fn backend_object(
             "create it, or mend the name",
         ));
     };
-    match static_backend::parse(object) {
+    match static_backend::parse(object, reader.is_provisioned()) {
         Ok(parsed) => {
             if let Some(why) = unfit(&parsed, traffic) {
                 return Err(unresolved(
@@ -188,7 +188,7 @@ fn x_backend(
     Ok(ClusterId { backend: BackendObject::XBackend(name), upstream, security })
 }
 
-/// Whether a BackendTLSPolicy asks for TLS towards a backend. Where the client has opened it already, there is nothing to do;
+/// Whether a policy asks for TLS towards a backend. Where the client has opened it already, there is nothing to do;
 /// datagrams know none.
 fn asks_for_tls(
     reader: &Reader<'_>,
@@ -197,7 +197,8 @@ fn asks_for_tls(
     traffic: Traffic,
 ) -> bool {
     !matches!(traffic, Traffic::Ciphertext | Traffic::Datagrams)
-        && tls_policy::asks_for_tls(reader, &backend.key(), section)
+        && (tls_policy::asks_for_tls(reader, &backend.key(), section)
+            || config::asks_for_tls(reader, &backend.key()))
 }
 
 /// Why a static backend cannot take this traffic.

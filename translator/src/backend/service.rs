@@ -13,8 +13,9 @@ use envoy_types::pb::envoy::config::endpoint::v3::{
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-use super::{ClusterId, external};
+use super::{ClusterId, config, external};
 use crate::dependency::Reader;
+use crate::envoy::cluster::options::{name_endpoints, weighed};
 use crate::envoy::{address, socket, socket_address, u32_value};
 use crate::infrastructure::PortProtocol;
 use crate::object::{Kind, NamespacedName, ObjectKey};
@@ -51,8 +52,35 @@ pub(crate) fn endpoints(
     if let Some(port_name) = port_name(ports, port, cluster.transport()) {
         let key = ObjectKey::new(Kind::Service, &service.namespace, &service.name);
         found = of_slices(reader, &key, &port_name, port, &mut problems).1;
+        if let Some(balancer) = config::balancer(reader, &key) {
+            let mut message = assignment(cluster.name(), found);
+            if balancer.by_name() {
+                name_endpoints(&mut message, &names(reader, &key));
+            }
+            if balancer.by_zone {
+                message.endpoints.iter_mut().for_each(weighed);
+            }
+            let name = cluster.name();
+            return Some((Resource::new(ResourceType::ClusterLoadAssignment, name, &message), problems));
+        }
     }
     Some((resource(cluster, found), problems))
+}
+
+/// The names of endpoints by their sockets: the host name of a pod that has one, as those of a StatefulSet do, else its own name.
+fn names(reader: &Reader<'_>, owner: &ObjectKey) -> BTreeMap<SocketAddr, String> {
+    let mut names = BTreeMap::new();
+    for slice in reader.endpoint_slices(owner) {
+        let ports = || slice.ports.iter().flatten().filter_map(|port| u16::try_from(port.port?).ok());
+        for endpoint in &slice.endpoints {
+            let pod = endpoint.target_ref.as_ref().and_then(|target| target.name.clone());
+            let address = endpoint.addresses.first().and_then(|address| address.parse::<IpAddr>().ok());
+            if let (Some(name), Some(address)) = (endpoint.hostname.clone().or(pod), address) {
+                names.extend(ports().map(|port| (SocketAddr::new(address, port), name.clone())));
+            }
+        }
+    }
+    names
 }
 
 /// The name of the port with this number, which EndpointSlices use for it.

@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::config::endpoint::v3::{
 };
 use postern_api::kgateway::{Backend, BackendType};
 
-use super::{ClusterId, Upstream, service};
+use super::{ClusterId, Upstream, external, service};
 use crate::problem::Fault;
 use crate::resource::{Resource, ResourceType};
 
@@ -65,11 +65,16 @@ impl StaticHost {
     }
 }
 
-/// Reads a Backend; everything that Envoy would refuse is refused here.
-pub(crate) fn parse(backend: &Backend) -> Result<StaticBackend, Fault> {
+/// Reads a Backend; everything that Envoy would refuse is refused here. Where the proxies run in pods of the cluster, their own
+/// loopback interface is no backend.
+pub(crate) fn parse(backend: &Backend, in_cluster: bool) -> Result<StaticBackend, Fault> {
     let kind = backend.spec.backend_type().unwrap_or(BackendType::Static);
     if kind != BackendType::Static {
-        return Err(Fault::new("spec.type", format!("type {kind} is not supported yet"), "use type Static"));
+        return Err(Fault::new(
+            "spec.type",
+            format!("this version does not carry out Backends of type {kind}"),
+            "use type Static, or remove the Backend",
+        ));
     }
     let Some(spec) = &backend.spec.static_ else {
         return Err(Fault::new(
@@ -108,6 +113,13 @@ pub(crate) fn parse(backend: &Backend) -> Result<StaticBackend, Fault> {
                 "give an address or a name without scheme, port and path",
             ));
         }
+        if in_cluster && external::is_loopback(name) {
+            return Err(Fault::new(
+                format!("{field}.host"),
+                format!("{name:?} is the proxy itself, whose own interfaces are no backends"),
+                "refer to the Service of what should answer",
+            ));
+        }
         let Some(port) = Some(host.port).filter(|p| *p != 0) else {
             return Err(Fault::new(
                 format!("{field}.port"),
@@ -134,7 +146,7 @@ mod tests {
         let Object::Backend(object) = object(Kind::Backend, "a/b", &format!("spec: {spec}")) else {
             panic!("a Backend")
         };
-        parse(&object)
+        parse(&object, false)
     }
 
     fn hosts(hosts: &str) -> Result<StaticBackend, Fault> {

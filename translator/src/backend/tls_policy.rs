@@ -68,12 +68,28 @@ pub(crate) fn on<'a>(
 /// TLS to a backend.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BackendTls {
-    /// The server name that is sent.
-    pub(crate) server_name: String,
-    /// The certificate has to have one of these names.
+    /// The server name that is sent; `None`: that of each host, as far as hosts have names.
+    pub(crate) server_name: Option<String>,
+    /// The certificate has to have one of these names; without any, that of the host.
     pub(crate) names: Vec<SubjectName>,
     pub(crate) trust: Trust,
     pub(crate) options: TlsOptions,
+    /// Whether the backend may renegotiate.
+    pub(crate) renegotiation: bool,
+}
+
+impl BackendTls {
+    /// The same for one host of several, which has this name or address.
+    pub(crate) fn of_host(&self, host: &str) -> Self {
+        let own = SubjectName::any(host);
+        let mut tls = self.clone();
+        // An address is no server name (RFC 6066, section 3).
+        tls.server_name = (!matches!(own, Some(SubjectName::Ip(_)))).then(|| host.to_owned());
+        if tls.names.is_empty() && tls.trust != Trust::Anybody {
+            tls.names.extend(own);
+        }
+        tls
+    }
 }
 
 /// Whose signature on a certificate counts.
@@ -83,6 +99,10 @@ pub(crate) enum Trust {
     System,
     /// That of these authorities.
     Bundle(BundleId),
+    /// That of the authorities in this file of the proxy.
+    File(String),
+    /// None is needed: certificates are not checked.
+    Anybody,
 }
 
 /// What a policy says.
@@ -132,7 +152,8 @@ pub(crate) fn read_validation(
     if out.not_accepted.is_none()
         && let (Some(server_name), Some(trust)) = (server_name, trust)
     {
-        out.tls = Some(BackendTls { server_name, names, trust, options: options.options });
+        let (server_name, options) = (Some(server_name), options.options);
+        out.tls = Some(BackendTls { server_name, names, trust, options, renegotiation: false });
     }
     out
 }

@@ -51,6 +51,7 @@ impl World {
             gateways: &self.gateways,
             routes: &self.routes,
             clusters: &self.clusters,
+            provision: false,
         };
         Reader::new(&self.store, results)
     }
@@ -155,6 +156,21 @@ fn every_question_notes_what_its_answer_depends_on() {
             Kind::BackendTlsPolicy,
             "a/p",
             "spec: {targetRefs: [{group: '', kind: Service, name: s}], validation: {hostname: h}}",
+        ),
+        ("config", |r| drop(r.config(&named("a/p")).cloned()), Kind::BackendConfigPolicy, "a/p", "spec: {}"),
+        (
+            "configs_on by name",
+            |r| assert!(r.configs_on(&ObjectKey::new(Kind::Service, "a", "s")).len() < 2),
+            Kind::BackendConfigPolicy,
+            "a/p",
+            "spec: {targetRefs: [{kind: Service, name: s}]}",
+        ),
+        (
+            "configs_on by label",
+            |r| assert!(r.configs_on(&ObjectKey::new(Kind::Service, "a", "s")).is_empty()),
+            Kind::BackendConfigPolicy,
+            "a/p",
+            "spec: {targetSelectors: [{kind: Service, matchLabels: {app: x}}]}",
         ),
         (
             "anchors",

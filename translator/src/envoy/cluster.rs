@@ -1,5 +1,7 @@
 //! Envoy clusters.
 
+pub(crate) mod options;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,27 +11,20 @@ use envoy_types::pb::envoy::config::cluster::v3::{
     circuit_breakers::{Thresholds, thresholds},
     cluster,
 };
-use envoy_types::pb::envoy::config::core::v3::{
-    HealthStatus, HealthStatusSet, Http1ProtocolOptions, Http2ProtocolOptions, Metadata, RoutingPriority,
-};
+use envoy_types::pb::envoy::config::core::v3::{HealthStatus, HealthStatusSet, Metadata, RoutingPriority};
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, CommonTlsContext, UpstreamTlsContext,
-};
-use envoy_types::pb::envoy::extensions::upstreams::http::v3::{
-    HttpProtocolOptions,
-    http_protocol_options::{
-        ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
-    },
+    CertificateValidationContext, CommonTlsContext, TlsCertificate, UpstreamTlsContext,
 };
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::{Struct, Value, value};
 
-use super::{TransportSocket, ads, any, duration, tls, u32_value};
+use super::{DataSource, TransportSocket, ads, any, data_source, duration, tls, u32_value};
+use crate::backend::ClusterId;
+use crate::backend::config::Fields;
 use crate::backend::static_backend::StaticHost;
 use crate::backend::tls_policy::{BackendTls, Trust};
 use crate::backend::traffic_policy::RetryBudget;
-use crate::backend::{ClusterId, Upstream};
 use crate::resource::{Resource, ResourceType};
 use crate::tls::names::SubjectName;
 use crate::tls::options::TlsOptions;
@@ -41,8 +36,24 @@ const UNLIMITED: u32 = 1_000_000_000;
 /// The endpoint metadata by which Envoy picks the TLS settings of one host of several.
 const SOCKET_MATCH: &str = "envoy.transport_socket_match";
 
-/// The SDS name of the certificate that a cluster shows to its backend.
-pub(crate) type Identity = Option<String>;
+/// The certificate that a cluster shows to its backend.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Identity {
+    /// There is none.
+    #[default]
+    None,
+    /// That of the secret with this SDS name.
+    Secret(String),
+    /// That in these files of the proxy.
+    Files { certificate: String, key: String },
+}
+
+/// What a cluster is besides where it leads and how its connections are protected.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) budget: Option<RetryBudget>,
+    pub(crate) config: Fields,
+}
 
 /// How the connections of a cluster are protected.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,10 +72,10 @@ pub(crate) enum Protection {
 pub(crate) fn eds_cluster(
     id: &ClusterId,
     protection: &Protection,
-    budget: Option<RetryBudget>,
+    settings: &Settings,
     system_ca: &str,
 ) -> Arc<Resource> {
-    let mut message = base(id, budget);
+    let mut message = base(id, settings);
     message.transport_socket = match protection {
         Protection::None => None,
         Protection::Unspecified { identity } => Some(tls_socket(None, identity, system_ca)),
@@ -90,50 +101,68 @@ pub(crate) fn hosts_cluster(
     id: &ClusterId,
     hosts: &[StaticHost],
     protection: &Protection,
-    budget: Option<RetryBudget>,
+    settings: &Settings,
     system_ca: &str,
 ) -> Arc<Resource> {
-    let mut message = base(id, budget);
+    let mut message = base(id, settings);
     let addresses_only = hosts.iter().all(StaticHost::is_address);
     let kind =
         if addresses_only { cluster::DiscoveryType::Static } else { cluster::DiscoveryType::StrictDns };
     message.cluster_discovery_type = Some(cluster::ClusterDiscoveryType::Type(kind.into()));
     if !addresses_only {
         message.dns_lookup_family = cluster::DnsLookupFamily::V4Preferred.into();
-    }
-    let identity = match protection {
-        // What the policy says about TLS holds for all hosts, whatever they say themselves.
-        Protection::Policy { tls, identity } => {
-            message.transport_socket = Some(policy_socket(tls, identity, system_ca));
-            None
+        if settings.config.load_balancer.as_ref().is_some_and(|balancer| balancer.by_name()) {
+            options::hash_host_names(&mut message);
         }
+    }
+    // What a policy says about TLS holds for all hosts, whatever they say themselves; where it has no server name, each host has one.
+    let (whole, by_name) = match protection {
         Protection::Refused => return refusing(message),
-        Protection::Unspecified { identity } => Some(identity.clone()),
-        Protection::None => Some(None),
+        Protection::None => (None, None),
+        Protection::Unspecified { identity } => (None, Some((None, identity))),
+        Protection::Policy { tls, identity } if tls.server_name.is_some() => {
+            (Some(policy_socket(tls, identity, system_ca)), None)
+        }
+        Protection::Policy { tls, identity } => (None, Some((Some(tls), identity))),
     };
+    message.transport_socket = whole;
     let mut names: BTreeSet<&str> = BTreeSet::new();
     let lb_endpoints = hosts
         .iter()
         .map(|host| {
             let mut endpoint = host.endpoint();
-            if let (Some(sni), Some(_)) = (&host.sni, &identity) {
-                names.insert(sni);
-                endpoint.metadata = Some(socket_match_metadata(sni));
+            let name = match &by_name {
+                None => None,
+                Some((None, _)) => host.sni.as_deref(),
+                Some((Some(_), _)) => Some(host.sni.as_deref().unwrap_or(&host.host)),
+            };
+            if let Some(name) = name {
+                names.insert(name);
+                endpoint.metadata = Some(socket_match_metadata(name));
             }
             endpoint
         })
         .collect();
+    let socket = |name: &str| match &by_name {
+        Some((Some(tls), identity)) => policy_socket(&tls.of_host(name), identity, system_ca),
+        Some((None, identity)) => tls_socket(Some(name), identity, system_ca),
+        None => tls_socket(Some(name), &Identity::None, system_ca),
+    };
     message.transport_socket_matches = names
         .iter()
-        .map(|sni| cluster::TransportSocketMatch {
-            name: (*sni).to_owned(),
-            r#match: Some(socket_match(sni)),
-            transport_socket: Some(tls_socket(Some(sni), identity.as_ref().unwrap_or(&None), system_ca)),
+        .map(|name| cluster::TransportSocketMatch {
+            name: (*name).to_owned(),
+            r#match: Some(socket_match(name)),
+            transport_socket: Some(socket(name)),
         })
         .collect();
+    let mut endpoints = LocalityLbEndpoints { lb_endpoints, ..LocalityLbEndpoints::default() };
+    if settings.config.load_balancer.as_ref().is_some_and(|balancer| balancer.by_zone) {
+        options::weighed(&mut endpoints);
+    }
     message.load_assignment = Some(ClusterLoadAssignment {
         cluster_name: id.name(),
-        endpoints: vec![LocalityLbEndpoints { lb_endpoints, ..LocalityLbEndpoints::default() }],
+        endpoints: vec![endpoints],
         ..ClusterLoadAssignment::default()
     });
     Resource::new(ResourceType::Cluster, id.name(), &message)
@@ -180,13 +209,13 @@ fn circuit_breakers(budget: Option<RetryBudget>) -> CircuitBreakers {
     }
 }
 
-fn base(id: &ClusterId, budget: Option<RetryBudget>) -> Cluster {
-    Cluster {
+fn base(id: &ClusterId, settings: &Settings) -> Cluster {
+    let mut message = Cluster {
         name: id.name(),
         connect_timeout: duration(CONNECT_TIMEOUT),
         per_connection_buffer_limit_bytes: u32_value(BUFFER_BYTES),
         lb_policy: cluster::LbPolicy::LeastRequest.into(),
-        circuit_breakers: Some(circuit_breakers(budget)),
+        circuit_breakers: Some(circuit_breakers(settings.budget)),
         // Endpoints that are shutting down are used only when the translator says so, never in a panic.
         common_lb_config: Some(cluster::CommonLbConfig {
             healthy_panic_threshold: Some(Percent { value: 0.0 }),
@@ -206,27 +235,13 @@ fn base(id: &ClusterId, budget: Option<RetryBudget>) -> Cluster {
         ignore_health_on_host_removal: true,
         typed_extension_protocol_options: [(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
-            any(protocol(id.upstream)),
+            any(options::protocol(id.upstream, &settings.config)),
         )]
         .into(),
         ..Cluster::default()
-    }
-}
-
-fn protocol(upstream: Upstream) -> HttpProtocolOptions {
-    let config = match upstream {
-        // Endpoints of datagrams are in no cluster of their own.
-        Upstream::Http1 | Upstream::Udp => {
-            ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default())
-        }
-        Upstream::Http2 => ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default()),
     };
-    HttpProtocolOptions {
-        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
-            protocol_config: Some(config),
-        })),
-        ..HttpProtocolOptions::default()
-    }
+    options::apply(&mut message, id, &settings.config);
+    message
 }
 
 /// TLS to a backend: certificate checked against the system's authorities and against `sni`; without an `sni`,
@@ -250,7 +265,7 @@ fn tls_socket(sni: Option<&str>, identity: &Identity, system_ca: &str) -> Transp
     })
 }
 
-/// TLS to a backend as a BackendTLSPolicy says.
+/// TLS to a backend as a policy says.
 fn policy_socket(policy: &BackendTls, identity: &Identity, system_ca: &str) -> TransportSocket {
     let validation = CertificateValidationContext {
         match_typed_subject_alt_names: policy.names.iter().map(tls::subject_name).collect(),
@@ -258,12 +273,15 @@ fn policy_socket(policy: &BackendTls, identity: &Identity, system_ca: &str) -> T
         ..CertificateValidationContext::default()
     };
     tls::socket(UpstreamTlsContext {
-        sni: policy.server_name.clone(),
+        sni: policy.server_name.clone().unwrap_or_default(),
+        allow_renegotiation: policy.renegotiation,
         common_tls_context: Some(CommonTlsContext {
-            validation_context_type: Some(match &policy.trust {
-                Trust::System => tls::validated_by_file(system_ca, validation),
-                Trust::Bundle(bundle) => tls::validated_by(&bundle.name(), validation),
-            }),
+            validation_context_type: match &policy.trust {
+                Trust::System => Some(tls::validated_by_file(system_ca, validation)),
+                Trust::File(path) => Some(tls::validated_by_file(path, validation)),
+                Trust::Bundle(bundle) => Some(tls::validated_by(&bundle.name(), validation)),
+                Trust::Anybody => None,
+            },
             ..common(&policy.options, identity)
         }),
         ..UpstreamTlsContext::default()
@@ -273,10 +291,27 @@ fn policy_socket(policy: &BackendTls, identity: &Identity, system_ca: &str) -> T
 /// What does not depend on whose certificates are trusted. The application protocol is left to the connection pool: it offers what
 /// it is going to speak.
 fn common(options: &TlsOptions, identity: &Identity) -> CommonTlsContext {
+    let (secrets, files) = match identity {
+        Identity::None => (Vec::new(), Vec::new()),
+        Identity::Secret(name) => (vec![tls::by_name(name)], Vec::new()),
+        Identity::Files { certificate, key } => {
+            let file = |path: &str| DataSource {
+                specifier: Some(data_source::Specifier::Filename(path.to_owned())),
+                ..DataSource::default()
+            };
+            let shown = TlsCertificate {
+                certificate_chain: Some(file(certificate)),
+                private_key: Some(file(key)),
+                ..TlsCertificate::default()
+            };
+            (Vec::new(), vec![shown])
+        }
+    };
     CommonTlsContext {
         tls_params: Some(tls::parameters(options)),
         alpn_protocols: options.alpn.clone().unwrap_or_default(),
-        tls_certificate_sds_secret_configs: identity.iter().map(|name| tls::by_name(name)).collect(),
+        tls_certificate_sds_secret_configs: secrets,
+        tls_certificates: files,
         ..CommonTlsContext::default()
     }
 }

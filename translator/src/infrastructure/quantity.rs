@@ -1,7 +1,7 @@
 //! Quantities of Kubernetes, as in `500m` and `1.5Gi`.
 
 /// The value of a quantity; `None` if it is none.
-pub(super) fn value(text: &str) -> Option<f64> {
+pub(crate) fn value(text: &str) -> Option<f64> {
     let digits = |c: char| c.is_ascii_digit() || matches!(c, '.' | '+' | '-');
     let end = text.find(|c| !digits(c)).unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);

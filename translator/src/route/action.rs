@@ -18,6 +18,7 @@ use super::matches::{Match, preflight};
 use super::redirect::redirect;
 use super::retry::{self, Retry};
 use crate::backend::ClusterId;
+use crate::backend::config::balancing::{HashBy, Hashed};
 use crate::envoy::scope::CORS_FILTER;
 use crate::envoy::slot;
 use crate::envoy::{INVALID_CLUSTER, any, duration, per_million, regex_matcher, u32_value};
@@ -38,6 +39,8 @@ pub(crate) struct Share {
     pub(crate) filters: Arc<Filters>,
     /// Sessions with the backend, whatever rule they come from.
     pub(crate) session: Option<Session>,
+    /// What of a request decides which endpoint gets it.
+    pub(crate) hashed: Vec<HashBy>,
 }
 
 /// A rule with everything merged that has a say in it.
@@ -189,6 +192,8 @@ fn needs_split(share: &Share) -> bool {
         || filters.answer.is_some()
         || filters.cors.is_some()
         || !filters.mirrors.is_empty()
+        // What is hashed belongs to a route, and those of two backends would become one hash.
+        || !share.hashed.is_empty()
 }
 
 /// One route per share with the same match and cumulative fractions. Envoy draws one random number per request
@@ -237,6 +242,7 @@ fn share_route(rule: &Rule, share: &Share, matching: &Match, place: Place, name:
         (None, None, None) => direct(rule.without_backend, None),
         (None, None, Some(cluster)) => route::Action::Route(RouteAction {
             cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(cluster.name())),
+            hash_policy: share.hashed.iter().map(hash_policy).collect(),
             ..route_action(&lifted, &lifted.filters, matching)
         }),
     };
@@ -306,6 +312,26 @@ fn route_action(rule: &Rule, filters: &Filters, matching: &Match) -> RouteAction
         None => {}
     }
     action
+}
+
+fn hash_policy(by: &HashBy) -> route_action::HashPolicy {
+    use route_action::hash_policy::{ConnectionProperties, Cookie, CookieAttribute, Header, PolicySpecifier};
+    let what = match &by.what {
+        Hashed::Header(name) => {
+            PolicySpecifier::Header(Header { header_name: name.clone(), ..Header::default() })
+        }
+        Hashed::Cookie { name, path, ttl, attributes } => PolicySpecifier::Cookie(Cookie {
+            name: name.clone(),
+            ttl: ttl.and_then(duration),
+            path: path.clone(),
+            attributes: attributes
+                .iter()
+                .map(|(name, value)| CookieAttribute { name: (*name).to_owned(), value: value.clone() })
+                .collect(),
+        }),
+        Hashed::SourceIp => PolicySpecifier::ConnectionProperties(ConnectionProperties { source_ip: true }),
+    };
+    route_action::HashPolicy { policy_specifier: Some(what), terminal: by.terminal }
 }
 
 pub(crate) fn substitute(pattern: &str, substitution: &str) -> RegexMatchAndSubstitute {

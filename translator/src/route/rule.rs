@@ -13,7 +13,7 @@ use super::action::{Rule, Share};
 use super::filters::{self, Filters};
 use super::matches::Match;
 use super::retry::Retry;
-use crate::backend::{self, ClusterId, resolve};
+use crate::backend::{self, ClusterId, config, resolve};
 use crate::dependency::{Parent, Reader};
 use crate::gateway_extension::Extensions;
 use crate::object::{Kind, NamespacedName, ObjectKey};
@@ -146,7 +146,9 @@ pub(super) fn parse(
                 unresolved.append(&mut filters.unresolved);
                 let weight = reference.weight();
                 let session = cluster.as_ref().and_then(|id| backend::session(reader, &id.backend));
-                let share = Share { weight, cluster, filters: Arc::new(filters), session };
+                let hashed = cluster.as_ref().map(|id| config::hashed(reader, &id.backend.key()));
+                let hashed = hashed.unwrap_or_default();
+                let share = Share { weight, cluster, filters: Arc::new(filters), session, hashed };
                 if weight > 0 {
                     out.rule.shares.push(share);
                 } else if spec.session_persistence.is_some() && share.cluster.is_some() {

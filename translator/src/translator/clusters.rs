@@ -119,7 +119,7 @@ impl Translator {
             BackendObject::XBackend(name) => x_backend::pods::endpoints(reader, id, name),
             BackendObject::Static(name) => {
                 let backend = reader.get::<Backend>(&name.namespace, &name.name)?;
-                let backend = static_backend::parse(backend).ok()?;
+                let backend = static_backend::parse(backend, reader.is_provisioned()).ok()?;
                 Some((static_backend::assignment(id, &backend), Problems::default()))
             }
         });

@@ -33,12 +33,13 @@ impl Question {
 
 const ROUTES: [Kind; 5] = [Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute, Kind::UdpRoute];
 /// The kinds whose status has an entry for each Gateway.
-const POLICIES: [Kind; 6] = [
+const POLICIES: [Kind; 7] = [
     Kind::TrafficPolicy,
     Kind::HttpListenerPolicy,
     Kind::BackendTlsPolicy,
     Kind::XBackendTrafficPolicy,
     Kind::XTelemetryPolicy,
+    Kind::BackendConfigPolicy,
     Kind::XBackend,
 ];
 const OTHERS: [Kind; 5] =

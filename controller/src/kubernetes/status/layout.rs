@@ -132,6 +132,7 @@ pub(super) fn layout(kind: Kind) -> Option<&'static Layout> {
         | Kind::XBackendTrafficPolicy
         | Kind::XTelemetryPolicy
         | Kind::TrafficPolicy
+        | Kind::BackendConfigPolicy
         | Kind::HttpListenerPolicy => Some(&POLICY),
         Kind::Backend
         | Kind::DirectResponse

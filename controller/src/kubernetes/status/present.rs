@@ -89,6 +89,7 @@ fn status(object: &Object) -> Value {
         Object::XBackendTrafficPolicy(o) => serde_json::to_value(&o.status),
         Object::XTelemetryPolicy(o) => serde_json::to_value(&o.status),
         Object::TrafficPolicy(o) => serde_json::to_value(&o.status),
+        Object::BackendConfigPolicy(o) => serde_json::to_value(&o.status),
         Object::Backend(o) => serde_json::to_value(&o.status),
         Object::DirectResponse(o) => serde_json::to_value(&o.status),
         Object::GatewayExtension(o) => serde_json::to_value(&o.status),

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use postern::bootstrap::{Address, Bootstrap};
 use postern_e2e::{
-    Authority, Backend, Call, Port, Want, World, http_route, raw, service, static_backend, tls_secret, until,
+    Authority, Backend, Call, Envoy, Port, Want, World, covers, http_route, raw, service, static_backend,
+    tls_secret, until,
 };
 
 /// The answers of `count` requests on one connection: backend or status, and how often.
@@ -242,6 +244,11 @@ rules:
 
 #[tokio::test]
 async fn static_backends() {
+    covers!(
+        "Backend.spec.static.hosts[].host",
+        "Backend.spec.static.hosts[].port",
+        "Backend.spec.static.hosts[].tls.sni",
+    );
     let mut world = World::with_backends(&[]).await;
     let certificate = world.authority().issue(&["secure.example"]);
     let foreign = Authority::new("foreign").issue(&["secure.example"]);
@@ -314,6 +321,103 @@ async fn static_backends() {
         .await;
     let call = world.call("example.org", "/address");
     world.expect(call, Want::Backend("moved")).await;
+}
+
+#[tokio::test]
+async fn several_hosts_of_a_backend() {
+    covers!("Backend.spec.type", "Backend.spec.static.appProtocol");
+    let mut world = World::with_backends(&[]).await;
+    let certificate = world.authority().issue(&["secure.example"]);
+    let by_address = Backend::start("address").await;
+    let by_name = Backend::start("name").await;
+    let secure = Backend::tls("secure", &certificate).await;
+    world.names().set("one.outside.test", &[std::net::Ipv4Addr::LOCALHOST]);
+    let hosts = format!(
+        "[{{host: 127.0.0.1, port: {}}}, {{host: one.outside.test, port: {}}}, {{host: 127.0.0.1, port: {}, tls: {{sni: secure.example}}}}]",
+        by_address.address().port(),
+        by_name.address().port(),
+        secure.address().port()
+    );
+    let route = http_route(
+        "r",
+        "rules: [{backendRefs: [{group: gateway.kgateway.dev, kind: Backend, name: mixed}]}]",
+    );
+    world.apply(&[static_backend("mixed", &hosts), route].concat()).await;
+    let call = world.call("example.org", "/");
+    until("all hosts get requests", async || {
+        let tally = tally(&call, 60).await;
+        let fair =
+            ["address", "name", "secure"].iter().all(|it| tally.get(*it).is_some_and(|count| *count > 5));
+        if fair && tally.len() == 3 { Ok(()) } else { Err(format!("{tally:?}")) }
+    })
+    .await;
+    let hosts = format!("[{{host: 127.0.0.1, port: {}}}]", by_address.address().port());
+    for (protocol, version) in [
+        ("http2", "HTTP/2.0"),
+        ("kubernetes.io/ws", "HTTP/1.1"),
+        ("grpc", "HTTP/2.0"),
+        ("grpc-web", "HTTP/1.1"),
+        ("kubernetes.io/h2c", "HTTP/2.0"),
+    ] {
+        let yaml = static_backend("mixed", &hosts)
+            .replace("static: {", &format!("static: {{appProtocol: {protocol}, "));
+        world.apply(&yaml).await;
+        let what = format!("{version} by {protocol}");
+        world
+            .expect_that(call.clone(), &what, |it| it.seen().is_some_and(|seen| seen.version == version))
+            .await;
+    }
+    // What this version does not carry out.
+    for (type_, field) in [
+        ("AWS", "aws: {lambdaFunctionName: f}"),
+        ("AI", "ai: {provider: {type: mistral}}"),
+        ("MCP", "mcp: {targets: [{name: a, static: {host: a, port: 1}}]}"),
+        ("DynamicForwardProxy", "dynamicForwardProxy: {}"),
+    ] {
+        let yaml = static_backend("mixed", &hosts);
+        let (before, _) = yaml.split_once("spec:").unwrap();
+        world.apply(&format!("{before}spec: {{type: {type_}, {field}}}")).await;
+        world.expect(call.clone(), Want::Status(500)).await;
+        world.assert_status("Backend/mixed", &["Accepted=False Invalid"]);
+    }
+    world.assert_nothing_rejected().await;
+}
+
+/// A name of somebody's own domain may lead to the proxy's loopback interface: what answers there must be harmless.
+#[tokio::test]
+async fn the_admin_interface_ends_no_proxy() {
+    let admin = Address::Tcp("127.0.0.1".to_owned(), 0);
+    let bootstrap = Bootstrap::new("default", "gw", "127.0.0.1:9".parse().unwrap(), admin);
+    let directory = tempfile::tempdir().unwrap();
+    let mut envoy = Envoy::start_with(directory.path(), &bootstrap.to_yaml().unwrap()).await;
+    let port = envoy.admin_port();
+    for path in [
+        "/quitquitquit",
+        "/logging?level=trace",
+        "/runtime_modify?a=b",
+        "/cpuprofiler?enable=y",
+        "/reset_counters",
+        "/hot_restart_version",
+        "/",
+    ] {
+        let answer = Call::get(port, "admin", path).method("POST").send().await.unwrap();
+        assert_eq!(answer.status, 403, "{path}: {}", answer.text());
+    }
+    for path in [
+        "/stats?filter=x",
+        "/config_dump?include_eds",
+        "/clusters",
+        "/listeners",
+        "/certs",
+        "/server_info",
+        "/memory",
+    ] {
+        let answer = Call::get(port, "admin", path).send().await.unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+    let answer = Call::get(port, "admin", "/healthcheck/fail").method("POST").send().await.unwrap();
+    assert_eq!(answer.status, 200, "it is how a proxy is taken out of service");
+    assert!(envoy.is_alive());
 }
 
 /// An endpoint that does not listen is no reason to keep others waiting.

@@ -29,7 +29,7 @@ const CA: &str = "caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]";
 fn what_a_valid_policy_says() {
     let got = reading(&format!("hostname: A.example.com, {CA}"), "postern.dev/minimum-tls-version: '1.3'");
     let tls = got.tls.unwrap();
-    assert_eq!(tls.server_name, "a.example.com");
+    assert_eq!(tls.server_name.as_deref(), Some("a.example.com"));
     assert_eq!(tls.names, [SubjectName::Dns("a.example.com".to_owned())]);
     assert!(matches!(&tls.trust, Trust::Bundle(bundle) if bundle.name() == "ca/configmap/a/ca"));
     assert_eq!(tls.options.minimum, options::Version::V1_3);
@@ -44,7 +44,7 @@ fn what_a_valid_policy_says() {
 fn names_of_their_own_take_the_place_of_the_host_name() {
     let names = "[{type: Hostname, hostname: '*.example.org'}, {type: URI, uri: 'spiffe://x/y'}]";
     let tls = reading(&format!("hostname: a.example.com, {CA}, subjectAltNames: {names}"), "").tls.unwrap();
-    assert_eq!(tls.server_name, "a.example.com");
+    assert_eq!(tls.server_name.as_deref(), Some("a.example.com"));
     assert_eq!(
         tls.names,
         [SubjectName::DnsBelow("example.org".to_owned()), SubjectName::Uri("spiffe://x/y".to_owned())]

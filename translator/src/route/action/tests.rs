@@ -13,7 +13,7 @@ const HTTP: Place = Place { protocol: Protocol::Http, port: 80 };
 fn share(weight: u32, name: &str) -> Share {
     let backend = BackendObject::Service(named(name), 80);
     let cluster = ClusterId { backend, upstream: Upstream::Http1, security: Security::Cleartext };
-    Share { weight, cluster: Some(cluster), filters: Arc::default(), session: None }
+    Share { weight, cluster: Some(cluster), filters: Arc::default(), session: None, hashed: Vec::new() }
 }
 
 fn filtered(weight: u32, name: &str, filters: Filters) -> Share {
