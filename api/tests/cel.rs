@@ -99,6 +99,19 @@ fn each_thing_is_given_under_one_name() {
         ],
     );
 
+    refuses(
+        "TrafficPolicy",
+        "autoHostRewrite is possible on HTTPRoutes only: let a policy of its own target HTTPRoutes",
+        &[
+            "{autoHostRewrite: true, targetRefs: [{kind: Gateway, name: a}]}",
+            "{autoHostRewrite: true, targetSelectors: [{kind: GRPCRoute, matchLabels: {}}]}",
+        ],
+    );
+    admits(
+        "TrafficPolicy",
+        &["autoHostRewrite: true", "{autoHostRewrite: true, targetRefs: [{kind: HTTPRoute, name: a}]}"],
+    );
+
     admits("DirectResponse", &["statusCode: 404", "{status: 503, body: later}"]);
     refuses(
         "DirectResponse",

@@ -15,6 +15,8 @@ pub(crate) mod x_backend;
 
 use std::fmt;
 
+use k8s_openapi::api::core::v1::Service;
+
 use crate::dependency::Reader;
 use crate::infrastructure::PortProtocol;
 use crate::object::{Kind, NamespacedName, ObjectKey};
@@ -54,6 +56,31 @@ impl BackendObject {
             Kind::XBackend => Some(Self::XBackend(key.namespaced_name())),
             _ => None,
         }
+    }
+}
+
+/// The name of a backend, as a Host header says it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum HostName {
+    Known(String),
+    /// Each endpoint has its own, or none.
+    OfEndpoint,
+}
+
+/// What the Host header becomes where it is to be that of the backend.
+pub(crate) fn host_name(reader: &Reader<'_>, backend: &BackendObject) -> HostName {
+    match backend {
+        BackendObject::Service(name, _) => {
+            let service = reader.get::<Service>(&name.namespace, &name.name);
+            if service.is_some_and(|service| external::is_external_name(service)) {
+                return HostName::OfEndpoint;
+            }
+            HostName::Known(format!("{}.{}.svc.cluster.local", name.name, name.namespace))
+        }
+        BackendObject::Import(name, _) => {
+            HostName::Known(format!("{}.{}.svc.clusterset.local", name.name, name.namespace))
+        }
+        BackendObject::Static(_) | BackendObject::XBackend(_) => HostName::OfEndpoint,
     }
 }
 

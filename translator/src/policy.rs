@@ -80,6 +80,8 @@ pub(crate) struct Fields {
     pub(crate) response_headers: Option<HeaderModifier>,
     pub(crate) cors: Option<CorsSetting>,
     pub(crate) extensions: Uses,
+    /// The Host header becomes the name of the backend.
+    pub(crate) auto_host: Option<bool>,
 }
 
 /// The names of the fields that one policy took from another.
@@ -102,6 +104,7 @@ impl Fields {
         take(&mut self.extensions.authorization, lower.extensions.authorization.as_ref());
         take(&mut self.extensions.processing, lower.extensions.processing.as_ref());
         take(&mut self.extensions.limits, lower.extensions.limits.as_ref());
+        take(&mut self.auto_host, lower.auto_host.as_ref());
     }
 
     /// The fields that are set.
@@ -116,6 +119,7 @@ impl Fields {
             ("extAuth", self.extensions.authorization.is_some()),
             ("extProc", self.extensions.processing.is_some()),
             ("rateLimit.global", self.extensions.limits.is_some()),
+            ("autoHostRewrite", self.auto_host.is_some()),
         ]
         .into_iter()
         .filter_map(|(name, set)| set.then_some(name))
@@ -158,7 +162,7 @@ impl Policy {
                 ));
                 Fields::default()
             });
-        unsupported(&policy.spec, &mut faults);
+        faults.extend(auto_host_elsewhere(&policy.spec));
         Self {
             key,
             age: Age::of(&policy.metadata),
@@ -287,7 +291,7 @@ fn fields(key: &ObjectKey, spec: &TrafficPolicySpec, faults: &mut Vec<Fault>) ->
         ("responseHeaderModifier", spec.response_header_modifier.is_some()),
         ("headerModifiers.response", response.is_some()),
     );
-    let mut out = Fields::default();
+    let mut out = Fields { auto_host: spec.auto_host_rewrite, ..Fields::default() };
     let mut time = |text: Option<&String>, field: &str| -> Option<Duration> {
         let parsed = duration::parse_lenient(text?);
         parsed.map_err(|e| faults.push(Fault::new(field, e.to_string(), DURATION_REMEDY))).ok()
@@ -347,14 +351,14 @@ fn fields(key: &ObjectKey, spec: &TrafficPolicySpec, faults: &mut Vec<Fault>) ->
     out
 }
 
-/// Fields of the schema that this version does not carry out. Accepting them silently would be worse.
-fn unsupported(spec: &TrafficPolicySpec, faults: &mut Vec<Fault>) {
-    let fields = [("spec.autoHostRewrite", spec.auto_host_rewrite == Some(true))];
-    for (field, set) in fields {
-        if set {
-            faults.push(Fault::new(field, "this version does not support the field", "remove the field"));
-        }
-    }
+/// The Host header has a meaning in HTTP requests that routes send to backends (kgateway v2.1).
+fn auto_host_elsewhere(spec: &TrafficPolicySpec) -> Option<Fault> {
+    spec.auto_host_rewrite?;
+    let kinds = spec.target_refs.iter().map(|target| &target.kind);
+    let mut kinds = kinds.chain(spec.target_selectors.iter().map(|selector| &selector.kind));
+    let other = kinds.find(|kind| *kind != Kind::HttpRoute.as_str())?;
+    let message = format!("it is possible on HTTPRoutes only, not on {other}");
+    Some(Fault::new("spec.autoHostRewrite", message, "let a policy of its own target HTTPRoutes"))
 }
 
 #[cfg(test)]

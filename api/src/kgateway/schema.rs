@@ -185,6 +185,16 @@ pub(super) fn attempt_within_request(retries: &str, timeouts: &str) -> Rule {
     )
 }
 
+/// The Host header has a meaning where HTTPRoutes send requests.
+pub(super) fn auto_host_rewrite_of_routes() -> Rule {
+    Rule::new(
+        "!has(self.autoHostRewrite) || \
+         ((!has(self.targetRefs) || self.targetRefs.all(it, it.kind == 'HTTPRoute')) && \
+         (!has(self.targetSelectors) || self.targetSelectors.all(it, it.kind == 'HTTPRoute')))",
+    )
+    .message("autoHostRewrite is possible on HTTPRoutes only: let a policy of its own target HTTPRoutes")
+}
+
 /// Exactly one of the fields that belong to a type.
 pub(super) fn exactly_one(types: &[(&str, &str)]) -> Rule {
     let given = join(types, ", ", |(field, _)| format!("has(self.{field})"));

@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::extensions::*;
-use super::schema::{attempt_within_request, either, go_duration, retry_conditions};
+use super::schema::{
+    attempt_within_request, auto_host_rewrite_of_routes, either, go_duration, retry_conditions,
+};
 use super::{
     BackOff, CorsPolicy, Disable, HeaderModifiers, NamespacedReference, PolicyStatus, PolicyTargetRef,
     PolicyTargetSelector,
@@ -50,6 +52,7 @@ use crate::gateway_api::HttpHeaderFilter;
 #[x_kube(validation = attempt_within_request("retries", "timeouts"))]
 #[x_kube(validation = attempt_within_request("retry", "timeout"))]
 #[x_kube(validation = attempt_within_request("retry", "timeouts"))]
+#[x_kube(validation = auto_host_rewrite_of_routes())]
 pub struct TrafficPolicySpec {
     /// What the policy applies to. Without targetRefs and targetSelectors it applies where a route names it
     /// in an ExtensionRef filter.
@@ -95,7 +98,7 @@ pub struct TrafficPolicySpec {
     /// Changes headers, as in kgateway v2.1. The same as requestHeaderModifier and responseHeaderModifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header_modifiers: Option<HeaderModifiers>,
-    /// Whether the Host header of requests becomes the host name of the chosen endpoint.
+    /// Whether the Host header of requests becomes the host name of the backend. Possible where all targets are HTTPRoutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_host_rewrite: Option<bool>,
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::format_collect)] // a test fails where it is surprised
 
+#[path = "traffic/auto_host.rs"]
+mod auto_host;
 #[path = "traffic/backend_config.rs"]
 mod backend_config;
 #[path = "traffic/backend_tls.rs"]

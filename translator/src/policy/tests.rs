@@ -98,8 +98,13 @@ fn what_is_wrong_names_its_field() {
             "rateLimit: {global: {extensionRef: {name: x}, descriptors: [{entries: [{type: Path}, {type: Header}]}]}}",
             vec!["spec.rateLimit.global.descriptors[0].entries[1].header"],
         ),
-        ("autoHostRewrite: true", vec!["spec.autoHostRewrite"]),
-        ("autoHostRewrite: false", vec![]),
+        ("autoHostRewrite: true", vec![]),
+        ("targetRefs: [{kind: HTTPRoute, name: r}], autoHostRewrite: true", vec![]),
+        ("targetRefs: [{kind: GRPCRoute, name: r}], autoHostRewrite: true", vec!["spec.autoHostRewrite"]),
+        (
+            "targetSelectors: [{kind: Gateway, matchLabels: {a: b}}], autoHostRewrite: false",
+            vec!["spec.autoHostRewrite"],
+        ),
         ("", vec![]),
     ] {
         assert_eq!(faults(spec), fields, "{spec}");

@@ -10,6 +10,7 @@ use envoy_types::pb::envoy::config::route::v3::{
     DirectResponseAction, Route, RouteAction, WeightedCluster, route, route_action, weighted_cluster,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
+use envoy_types::pb::google::protobuf::BoolValue;
 
 use super::cors::Cors;
 use super::filters::{Answer, Filters, Mirror, PathChange};
@@ -17,8 +18,8 @@ use super::headers::HeaderModifier;
 use super::matches::{Match, preflight};
 use super::redirect::redirect;
 use super::retry::{self, Retry};
-use crate::backend::ClusterId;
 use crate::backend::config::balancing::{HashBy, Hashed};
+use crate::backend::{ClusterId, HostName};
 use crate::envoy::scope::CORS_FILTER;
 use crate::envoy::slot;
 use crate::envoy::{INVALID_CLUSTER, any, duration, per_million, regex_matcher, u32_value};
@@ -41,6 +42,8 @@ pub(crate) struct Share {
     pub(crate) session: Option<Session>,
     /// What of a request decides which endpoint gets it.
     pub(crate) hashed: Vec<HashBy>,
+    /// The name of the backend; `None` if there is no backend.
+    pub(crate) host: Option<HostName>,
 }
 
 /// A rule with everything merged that has a say in it.
@@ -57,6 +60,8 @@ pub(crate) struct Rule {
     pub(crate) retry: Option<Retry>,
     pub(crate) cors: Option<Cors>,
     pub(crate) extensions: Extensions,
+    /// The Host header becomes the name of the backend, unless the rule says another.
+    pub(crate) auto_host: bool,
     /// The status where there is no valid backend.
     pub(crate) without_backend: u16,
     /// The rule must not be served: everything it matches answers 500.
@@ -76,6 +81,7 @@ impl Default for Rule {
             retry: None,
             cors: None,
             extensions: Extensions::default(),
+            auto_host: false,
             without_backend: 500,
             refused: false,
         }
@@ -142,7 +148,8 @@ fn backends(rule: &Rule, matching: &Match, place: Place, name: &str) -> Vec<Rout
     if let [share] = rule.shares.as_slice() {
         return vec![share_route(rule, share, matching, place, name)];
     }
-    if rule.shares.iter().any(needs_split) {
+    // What a policy says about hosts is about each backend.
+    if rule.auto_host || rule.shares.iter().any(needs_split) {
         return split(rule, matching, place, name);
     }
     // Envoy applies the mutations of a cluster before those of the route, but a backendRef has the last word: where
@@ -240,11 +247,17 @@ fn share_route(rule: &Rule, share: &Share, matching: &Match, place: Place, name:
         (Some(redirection), _, _) => redirect(redirection, matching, place),
         (None, Some(Answer { status, body }), _) => direct(*status, body.as_deref()),
         (None, None, None) => direct(rule.without_backend, None),
-        (None, None, Some(cluster)) => route::Action::Route(RouteAction {
-            cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(cluster.name())),
-            hash_policy: share.hashed.iter().map(hash_policy).collect(),
-            ..route_action(&lifted, &lifted.filters, matching)
-        }),
+        (None, None, Some(cluster)) => {
+            let mut action = RouteAction {
+                cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(cluster.name())),
+                hash_policy: share.hashed.iter().map(hash_policy).collect(),
+                ..route_action(&lifted, &lifted.filters, matching)
+            };
+            if rule.auto_host && action.host_rewrite_specifier.is_none() {
+                action.host_rewrite_specifier = share.host.as_ref().map(host_rewrite);
+            }
+            route::Action::Route(action)
+        }
     };
     finish(&lifted, matching, action, name)
 }
@@ -312,6 +325,15 @@ fn route_action(rule: &Rule, filters: &Filters, matching: &Match) -> RouteAction
         None => {}
     }
     action
+}
+
+fn host_rewrite(host: &HostName) -> route_action::HostRewriteSpecifier {
+    match host {
+        HostName::Known(name) => route_action::HostRewriteSpecifier::HostRewriteLiteral(name.clone()),
+        HostName::OfEndpoint => {
+            route_action::HostRewriteSpecifier::AutoHostRewrite(BoolValue { value: true })
+        }
+    }
 }
 
 fn hash_policy(by: &HashBy) -> route_action::HashPolicy {

@@ -148,7 +148,8 @@ pub(super) fn parse(
                 let session = cluster.as_ref().and_then(|id| backend::session(reader, &id.backend));
                 let hashed = cluster.as_ref().map(|id| config::hashed(reader, &id.backend.key()));
                 let hashed = hashed.unwrap_or_default();
-                let share = Share { weight, cluster, filters: Arc::new(filters), session, hashed };
+                let host = cluster.as_ref().map(|id| backend::host_name(reader, &id.backend));
+                let share = Share { weight, cluster, filters: Arc::new(filters), session, hashed, host };
                 if weight > 0 {
                     out.rule.shares.push(share);
                 } else if spec.session_persistence.is_some() && share.cluster.is_some() {
@@ -267,6 +268,7 @@ impl ParsedRule {
         rule.request_timeout = rule.request_timeout.or(fields.request_timeout);
         rule.idle_timeout = rule.idle_timeout.or(fields.idle_timeout);
         rule.retry = rule.retry.or(fields.retry);
+        rule.auto_host = fields.auto_host.unwrap_or_default();
         if rule.cors.is_none() {
             rule.cors = match fields.cors {
                 Some(CorsSetting::Enabled(cors)) => Some(cors),

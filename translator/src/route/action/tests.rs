@@ -13,7 +13,14 @@ const HTTP: Place = Place { protocol: Protocol::Http, port: 80 };
 fn share(weight: u32, name: &str) -> Share {
     let backend = BackendObject::Service(named(name), 80);
     let cluster = ClusterId { backend, upstream: Upstream::Http1, security: Security::Cleartext };
-    Share { weight, cluster: Some(cluster), filters: Arc::default(), session: None, hashed: Vec::new() }
+    Share {
+        weight,
+        cluster: Some(cluster),
+        filters: Arc::default(),
+        session: None,
+        hashed: Vec::new(),
+        host: None,
+    }
 }
 
 fn filtered(weight: u32, name: &str, filters: Filters) -> Share {
