@@ -364,6 +364,51 @@ fn listener_policies_apply_to_listeners() {
         "an HTTPListenerPolicy applies to listeners: let targetRefs name Gateways, ListenerSets or XListenerSets only",
         &["targetRefs: [{kind: HTTPRoute, name: a}]"],
     );
+    refuses(
+        "HTTPListenerPolicy",
+        "give targetRefs or targetSelectors: without them the policy applies to nothing",
+        &["{}"],
+    );
+    refuses(
+        "HTTPListenerPolicy",
+        "an HTTPListenerPolicy applies to listeners: let targetSelectors select Gateways, ListenerSets or XListenerSets only",
+        &["targetSelectors: [{kind: HTTPRoute, matchLabels: {a: b}}]"],
+    );
+}
+
+#[test]
+fn listener_policies_say_things_once() {
+    let on = |fields: &str| format!("{{targetRefs: [{{kind: Gateway, name: a}}], {fields}}}");
+    let file = "fileSink: {path: /dev/stdout, stringFormat: x}";
+    admits(
+        "HTTPListenerPolicy",
+        &[
+            &on(&format!("accessLog: [{{{file}}}]")),
+            &on(&format!("accessLogging: {{{file}}}")),
+            &on("acceptHttp10: true, defaultHostForHttp10: a"),
+        ],
+    );
+    for (message, fields) in [
+        ("defaultHostForHttp10 is for HTTP/1.0: set acceptHttp10 to true, or remove it", "defaultHostForHttp10: a".into()),
+        (
+            "give exactly one of fileSink, grpcService, openTelemetry",
+            format!("accessLog: [{{{file}, grpcService: {{backendRef: {{name: a}}, logName: b}}}}]"),
+        ),
+        (
+            "give exactly one of stringFormat, jsonFormat",
+            "accessLog: [{fileSink: {path: /dev/stdout, stringFormat: x, jsonFormat: {}}}]".into(),
+        ),
+        (
+            "baseInterval must not be longer than maxInterval: shorten it, or lengthen maxInterval",
+            "accessLog: [{grpcService: {backendRef: {name: a}, logName: b, retryPolicy: {retryBackOff: {baseInterval: 2s, maxInterval: 1s}}}}]".into(),
+        ),
+        (
+            "give exactly one of literal, environment, requestHeader, metadata",
+            "tracing: {provider: {openTelemetry: {grpcService: {backendRef: {name: a}}}}, attributes: [{name: a}]}".into(),
+        ),
+    ] {
+        refuses("HTTPListenerPolicy", message, &[&on(&fields)]);
+    }
 }
 
 #[test]

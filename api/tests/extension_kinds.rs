@@ -482,6 +482,26 @@ fn http_listener_policy() {
         "
         targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: a, namespace: b, sectionName: c}]
         accessLogging: {anything: [goes]}
+        tracing:
+          provider:
+            openTelemetry:
+              grpcService: {backendRef: {name: c, port: 4317}}
+              resourceDetectors: [{environmentResourceDetector: {}}]
+              sampler: {alwaysOnConfig: {}}
+          clientSampling: 1
+          attributes:
+          - {name: a, literal: {value: b}}
+          - {name: m, metadata: {kind: Host, metadataKey: {key: n, path: [{key: p}]}}}
+        upgradeConfig: {enabledUpgrades: [websocket]}
+        useRemoteAddress: false
+        xffNumTrustedHops: 2
+        serverHeaderTransformation: Overwrite
+        streamIdleTimeout: 1m30s
+        idleTimeout: 0s
+        healthCheck: {path: /up}
+        preserveHttp1HeaderCase: true
+        acceptHttp10: true
+        defaultHostForHttp10: example.com
         buffer: {maxRequestBytes: 4294967295}
         celValidation:
           rules:
@@ -490,4 +510,32 @@ fn http_listener_policy() {
         basicAuth: {credentialsSecretRef: {name: users, namespace: auth}}
         ",
     );
+    let spec: HttpListenerPolicySpec = pass(
+        "HTTPListenerPolicy",
+        "
+        targetSelectors: [{group: gateway.networking.k8s.io, kind: Gateway, matchLabels: {a: b}}]
+        accessLog:
+        - fileSink: {path: /dev/stdout, jsonFormat: {a: ['%PATH%', {b: 1}]}}
+          filter:
+            andFilter:
+            - {statusCodeFilter: {op: GE, value: 500}}
+            - {grpcStatusFilter: {statuses: [UNKNOWN, OK], exclude: true}}
+            - {headerFilter: {header: {name: a, value: b}}}
+        - grpcService:
+            backendRef: {group: gateway.kgateway.dev, kind: Backend, name: logs, namespace: l}
+            authority: a
+            maxReceiveMessageLength: 1
+            skipEnvoyHeaders: true
+            timeout: 1s
+            initialMetadata: [{key: a, value: b}]
+            retryPolicy: {retryBackOff: {baseInterval: 1s, maxInterval: 2s}, numRetries: 1}
+            logName: x
+            additionalRequestHeadersToLog: [a]
+          filter: {celFilter: {match: 'true'}}
+        - openTelemetry:
+            grpcService: {backendRef: {name: c, port: 4317}, logName: x}
+            attributes: {values: [{key: a, value: {arrayValue: [{kvListValue: {values: [{key: b, value: {stringValue: c}}]}}]}}]}
+        ",
+    );
+    assert_eq!(spec.access_log.len(), 3);
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_api::gateway_api::ReferenceGrant;
+use postern_api::kgateway::HttpListenerPolicy;
 use slab::Slab;
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -26,7 +27,8 @@ use crate::gateway::GatewayModel;
 use crate::gateway::listener_set::ListenerSets;
 use crate::grants::{self, Reference};
 use crate::hostname::Hostname;
-use crate::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
+use crate::listener_policy;
+use crate::object::{Age, Kind, NamespacedName, Object, ObjectKey, Stored};
 use crate::policy::{Policy, Target};
 use crate::route::RouteShares;
 use crate::store::Store;
@@ -47,6 +49,10 @@ pub(crate) enum Dependency {
     PoliciesOn(Target),
     /// The TrafficPolicies of a namespace that select objects of a kind by label.
     Selectors(Kind, String),
+    /// The HTTPListenerPolicies that name a target.
+    ListenerPoliciesOn(Target),
+    /// The HTTPListenerPolicies of a namespace that select objects of a kind by label.
+    ListenerSelectors(Kind, String),
     /// The names and labels of all objects of a kind in a namespace.
     Objects(Kind, String),
     /// Whether a Gateway is one of ours.
@@ -433,6 +439,48 @@ impl<'a> Reader<'a> {
         found.sort_by(|a, b| a.age.cmp(&b.age));
         found.dedup_by(|a, b| a.age == b.age);
         found
+    }
+
+    /// The HTTPListenerPolicies on a target, by reference and by label, from the oldest to the youngest.
+    pub(crate) fn listener_policies_on(&self, target: &Target) -> Vec<&'a Arc<HttpListenerPolicy>> {
+        self.note(&Dependency::ListenerPoliciesOn(target.clone()));
+        let mut names: BTreeSet<&NamespacedName> = self.store.listener_policies().on(target).collect();
+        names.retain(|name| self.listener_policy_may(name, target));
+        if target.section.is_none() {
+            self.note(&Dependency::ListenerSelectors(target.kind, target.name.namespace.clone()));
+            let selecting: Vec<_> =
+                self.store.listener_policies().selecting(target.kind, &target.name.namespace).collect();
+            if !selecting.is_empty() {
+                let labels = self.labels(&target.key()).unwrap_or_default();
+                let selects = |name: &&NamespacedName| {
+                    let policy = self.get::<HttpListenerPolicy>(&name.namespace, &name.name);
+                    policy.is_some_and(|policy| {
+                        let (_, selectors) = listener_policy::targets(policy, &mut Vec::new());
+                        selectors.iter().any(|selector| selector.selects(target.kind, &labels))
+                    })
+                };
+                names.extend(selecting.into_iter().filter(selects));
+            }
+        }
+        let found = names.into_iter().filter_map(|name| self.get(&name.namespace, &name.name));
+        let mut found: Vec<&Arc<HttpListenerPolicy>> = found.collect();
+        found.sort_by_key(|policy| Age::of(&policy.metadata));
+        found
+    }
+
+    fn listener_policy_may(&self, name: &NamespacedName, target: &Target) -> bool {
+        grants::permitted(
+            self,
+            Reference {
+                from_group: Kind::HttpListenerPolicy.group(),
+                from_kind: Kind::HttpListenerPolicy.as_str(),
+                from_namespace: &name.namespace,
+                to_group: target.kind.group(),
+                to_kind: target.kind.as_str(),
+                to_namespace: &target.name.namespace,
+                to_name: &target.name.name,
+            },
+        )
     }
 }
 

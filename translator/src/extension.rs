@@ -11,7 +11,7 @@ use crate::object::{Kind, ObjectKey};
 use crate::problem::{Fault, Problems};
 use crate::route::filters;
 use crate::status::{Conditions, Status, condition};
-use crate::{gateway_extension, telemetry, unsupported};
+use crate::{gateway_extension, listener_policy, telemetry, unsupported};
 
 /// The status of an object that nothing but others read; `None` if it has none.
 pub(crate) fn translate(
@@ -37,9 +37,10 @@ pub(crate) fn translate(
         Kind::XBackendTrafficPolicy => return traffic_policy::status::translate(reader, key, options),
         Kind::XBackend => return x_backend::status::translate(reader, key, options),
         Kind::GatewayExtension => return gateway_extension::status::translate(reader, key),
+        Kind::HttpListenerPolicy => return listener_policy::status(reader, key, options),
         Kind::XTelemetryPolicy => return telemetry::status(reader, key, options),
         Kind::GatewayParameters => return infrastructure::status(reader, key, options),
-        _ => return unsupported::translate(reader, key, options),
+        _ => return unsupported::translate(reader, key),
     };
     let accepted = match &fault {
         None => condition(

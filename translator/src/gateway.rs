@@ -13,7 +13,6 @@ pub(crate) mod model;
 mod namespaces;
 mod options;
 pub(crate) mod programmed;
-mod protection;
 mod protocol;
 mod status;
 mod validate;
@@ -38,6 +37,7 @@ use crate::Options;
 use crate::backend::ClusterId;
 use crate::dependency::Reader;
 use crate::infrastructure::{self, Port, ProxyParameters};
+use crate::listener_policy::{ConnectionSettings, OfListener, Policies};
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::problem::Problems;
 use crate::resource::Resource;
@@ -110,6 +110,8 @@ impl ListenerPlan {
 pub(crate) struct ServedListener {
     pub(crate) listener: Listener,
     pub(crate) tls: ListenerTls,
+    /// What HTTPListenerPolicies say of its connections; the same for all listeners of a port that share them.
+    pub(crate) connection: Arc<ConnectionSettings>,
 }
 
 /// TLS of a listener, as far as it ends here.
@@ -188,10 +190,14 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
     let mut levels: Vec<Level> = std::iter::once(own).chain(admitted).collect();
     conflicts::mark(&mut levels, &mut problems);
     frontend::apply(reader, &key, gateway, &mut levels, &mut problems);
-    if let Some(why) = protection::missing(reader, &key) {
-        let all = levels.iter_mut().flat_map(|level| &mut level.listeners);
-        for draft in all.filter_map(|(_, judged)| judged.draft.as_mut()) {
-            draft.conditions.not_programmed.get_or_insert_with(|| why.clone());
+    let mut policies = Policies::new(reader, &name);
+    let mut said: BTreeMap<ListenerId, OfListener> = BTreeMap::new();
+    let drafts = levels.iter_mut().flat_map(|level| &mut level.listeners);
+    for draft in drafts.filter_map(|(_, judged)| judged.draft.as_mut()) {
+        if draft.listener.protocol.takes_http() {
+            let of_listener = policies.of_listener(&draft.listener.id);
+            draft.listener.policy = of_listener.host.clone();
+            said.insert(draft.listener.id.clone(), of_listener);
         }
     }
     let parameters = infrastructure::of_gateway(reader, gateway, &mut problems);
@@ -213,12 +219,17 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
             judgements.push(status::listener(&mut judged, usable, of_set, generation));
             if let Some(draft) = judged.draft {
                 if draft.listener.serving {
-                    serving.push(ServedListener { listener: draft.listener.clone(), tls: draft.tls });
+                    serving.push(ServedListener {
+                        listener: draft.listener.clone(),
+                        tls: draft.tls,
+                        connection: Arc::default(),
+                    });
                 }
                 listeners.push(draft.listener);
             }
         }
     }
+    connect(&mut serving, &said, &policies, client_certificate.is_some());
     let used: BTreeSet<&String> = serving
         .iter()
         .flat_map(|it| &it.tls.certificates)
@@ -235,7 +246,8 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
     }
     let model = Arc::new(GatewayModel::new(name, listeners, client_certificate, is_default));
     let asked = model.serving().flat_map(|l| &l.filters).map(|auth| &auth.cluster);
-    let clusters = asked.chain(tracing.iter().map(|it| &it.cluster)).cloned().collect();
+    let logged = serving.iter().flat_map(|it| it.connection.clusters());
+    let clusters = asked.chain(tracing.iter().map(|it| &it.cluster)).cloned().chain(logged).collect();
     let parameters = parameters.err().map(|message| (reason::INVALID_PARAMETERS, message));
     let refused = parameters.or(addresses.refused);
     let assignment = addresses.assignment.filter(|_| options.experimental);
@@ -278,6 +290,30 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         obstacle: addresses.obstacle,
         sets,
         problems,
+    }
+}
+
+/// Says what the connections of each listener are like. Without TLS, those of a port belong to all its listeners.
+fn connect(
+    serving: &mut [ServedListener],
+    said: &BTreeMap<ListenerId, OfListener>,
+    policies: &Policies<'_, '_>,
+    shows_certificate: bool,
+) {
+    let mut shared: BTreeMap<Port, Vec<&OfListener>> = BTreeMap::new();
+    for served in serving.iter().filter(|served| served.listener.protocol == Protocol::Http) {
+        shared.entry(served.listener.socket()).or_default().extend(said.get(&served.listener.id));
+    }
+    let shared: BTreeMap<Port, Arc<ConnectionSettings>> = shared
+        .into_iter()
+        .map(|(port, listeners)| (port, policies.connection(&listeners, shows_certificate)))
+        .collect();
+    for served in serving {
+        match (shared.get(&served.listener.socket()), said.get(&served.listener.id)) {
+            (Some(connection), _) => served.connection = Arc::clone(connection),
+            (None, Some(own)) => served.connection = policies.connection(&[own], shows_certificate),
+            (None, None) => {}
+        }
     }
 }
 

@@ -18,7 +18,6 @@
 
 mod backend;
 mod canonical;
-#[cfg_attr(not(test), expect(dead_code, reason = "the policies that use it follow"))]
 mod cel;
 mod dependency;
 pub mod descriptor;
@@ -31,6 +30,7 @@ mod gateway_extension;
 mod grants;
 pub mod hostname;
 pub mod infrastructure;
+mod listener_policy;
 mod object;
 mod observation;
 mod policy;

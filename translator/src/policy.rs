@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern_api::duration;
-use postern_api::kgateway::{TrafficPolicy, TrafficPolicySpec};
+use postern_api::kgateway::{PolicyTargetRef, PolicyTargetSelector, TrafficPolicy, TrafficPolicySpec};
 
 use crate::gateway_extension::Uses;
 use crate::object::{Age, Kind, NamespacedName, ObjectKey};
@@ -60,6 +60,15 @@ pub(crate) struct Selector {
     pub(crate) kind: Kind,
     labels: BTreeMap<String, String>,
     section: Option<String>,
+}
+
+impl Selector {
+    /// True if it selects a whole object of `kind` with these labels.
+    pub(crate) fn selects(&self, kind: Kind, labels: &BTreeMap<String, String>) -> bool {
+        self.kind == kind
+            && self.section.is_none()
+            && self.labels.iter().all(|(k, v)| labels.get(k) == Some(v))
+    }
 }
 
 /// CORS in a policy.
@@ -151,7 +160,14 @@ impl Policy {
         let key =
             ObjectKey::new(Kind::TrafficPolicy, &namespace, policy.metadata.name.clone().unwrap_or_default());
         let mut faults = Vec::new();
-        let (targets, selectors) = targets(&policy.spec, &namespace, &mut faults);
+        let (targets, selectors) = targets(
+            // Without any, a policy is used through an ExtensionRef filter.
+            &policy.spec.target_refs,
+            &policy.spec.target_selectors,
+            &TARGET_KINDS,
+            &namespace,
+            &mut faults,
+        );
         // A panic is a bug of ours: it costs this policy, not the caller.
         let fields = catch_unwind(AssertUnwindSafe(|| fields(&key, &policy.spec, &mut faults)))
             .unwrap_or_else(|_| {
@@ -177,11 +193,7 @@ impl Policy {
 
     /// True if one of the selectors selects a whole object of `kind` with these labels.
     pub(crate) fn selects(&self, kind: Kind, labels: &BTreeMap<String, String>) -> bool {
-        self.selectors.iter().any(|selector| {
-            selector.kind == kind
-                && selector.section.is_none()
-                && selector.labels.iter().all(|(k, v)| labels.get(k) == Some(v))
-        })
+        self.selectors.iter().any(|selector| selector.selects(kind, labels))
     }
 
     pub(crate) fn is_valid(&self) -> bool {
@@ -210,24 +222,28 @@ pub(crate) fn merge<'a>(policies: impl IntoIterator<Item = &'a Arc<Policy>>) -> 
     effective
 }
 
-fn target_kind(group: &str, kind: &str) -> Option<Kind> {
-    Kind::from_group_kind(group, kind)
-        .filter(|k| matches!(k, Kind::Gateway | Kind::ListenerSet | Kind::HttpRoute | Kind::GrpcRoute))
-}
+/// Kinds that a TrafficPolicy can be on.
+const TARGET_KINDS: [Kind; 4] = [Kind::Gateway, Kind::ListenerSet, Kind::HttpRoute, Kind::GrpcRoute];
 
-fn targets(
-    spec: &TrafficPolicySpec,
+/// What a policy in `namespace` is on, as far as it can be read; `kinds` are those that it can be on.
+pub(crate) fn targets(
+    references: &[PolicyTargetRef],
+    selectors_given: &[PolicyTargetSelector],
+    kinds: &[Kind],
     namespace: &str,
     faults: &mut Vec<Fault>,
 ) -> (Vec<PolicyTarget>, Vec<Selector>) {
+    let target_kind =
+        |group: &str, kind: &str| Kind::from_group_kind(group, kind).filter(|kind| kinds.contains(kind));
+    let names: Vec<String> = kinds.iter().map(|kind| format!("{kind}s")).collect();
     let mut targets = Vec::new();
-    for (index, reference) in spec.target_refs.iter().enumerate() {
+    for (index, reference) in references.iter().enumerate() {
         let field = format!("spec.targetRefs[{index}]");
         let Some(kind) = target_kind(reference.group(), &reference.kind) else {
             faults.push(Fault::new(
                 format!("{field}.kind"),
                 format!("{} (group {:?}) cannot be a target", reference.kind, reference.group()),
-                "target a Gateway, a ListenerSet, an HTTPRoute or a GRPCRoute",
+                format!("target {}", names.join(" or ")),
             ));
             continue;
         };
@@ -238,7 +254,7 @@ fn targets(
         });
     }
     let mut selectors = Vec::new();
-    for (index, selector) in spec.target_selectors.iter().enumerate() {
+    for (index, selector) in selectors_given.iter().enumerate() {
         let field = format!("spec.targetSelectors[{index}]");
         match target_kind(selector.group(), &selector.kind) {
             Some(kind) if selector.section_name.is_none() => {
@@ -252,13 +268,9 @@ fn targets(
             None => faults.push(Fault::new(
                 format!("{field}.kind"),
                 format!("{} (group {:?}) cannot be a target", selector.kind, selector.group()),
-                "select Gateways, ListenerSets, HTTPRoutes or GRPCRoutes",
+                format!("select {}", names.join(" or ")),
             )),
         }
-    }
-    if spec.target_refs.is_empty() && spec.target_selectors.is_empty() {
-        // Not a fault: a policy without targets is used through an ExtensionRef filter.
-        return (targets, selectors);
     }
     (targets, selectors)
 }

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use postern_api::gateway_api::{BackendTlsPolicy, ReferenceGrant, XBackendTrafficPolicy};
-use postern_api::kgateway::{BackendConfigPolicy, TrafficPolicy};
+use postern_api::kgateway::{BackendConfigPolicy, HttpListenerPolicy, TrafficPolicy};
 use postern_api::multicluster;
 
 use crate::backend::config::ConfigPolicy;
 use crate::backend::{tls_policy, traffic_policy};
 use crate::dependency::Dependency;
+use crate::listener_policy;
 use crate::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
 use crate::policy::{Policy, Target};
 use crate::tls::authorities::{self, Anchors};
@@ -48,6 +49,7 @@ pub(crate) struct Store {
     configs: BTreeMap<NamespacedName, Arc<ConfigPolicy>>,
     configs_by_target: HashMap<ObjectKey, BTreeSet<NamespacedName>>,
     configs_by_selector: HashMap<(Kind, String), BTreeSet<NamespacedName>>,
+    listener_policies: PolicyIndex,
     by_kind: HashMap<Kind, BTreeSet<NamespacedName>>,
     /// Kinds that the cluster does not serve at all.
     absent: BTreeSet<Kind>,
@@ -125,6 +127,7 @@ impl Store {
             }
             Kind::TrafficPolicy => self.reindex_policy(key, new, touched),
             Kind::BackendConfigPolicy => self.reindex_config(key, new, touched),
+            Kind::HttpListenerPolicy => self.reindex_listener_policy(key, old, new, touched),
             Kind::BackendTlsPolicy => self.reindex_tls_policy(key, old, new, touched),
             Kind::XBackendTrafficPolicy => self.reindex_traffic_policy(key, old, new, touched),
             _ => {}
@@ -201,6 +204,36 @@ impl Store {
             }
             self.configs.insert(name, policy);
         }
+    }
+
+    fn reindex_listener_policy(
+        &mut self,
+        key: &ObjectKey,
+        old: Option<&Object>,
+        new: Option<&Object>,
+        touched: &mut Vec<Dependency>,
+    ) {
+        let targets = |object: Option<&Object>| {
+            let policy = object.and_then(HttpListenerPolicy::of);
+            policy.map(|policy| listener_policy::targets(policy, &mut Vec::new())).unwrap_or_default()
+        };
+        let name = key.namespaced_name();
+        for ((targets, selectors), present) in [(targets(old), false), (targets(new), true)] {
+            for target in targets {
+                change(&mut self.listener_policies.by_target, target.object.clone(), &name, present);
+                touched.push(Dependency::ListenerPoliciesOn(target.object));
+            }
+            for selector in selectors {
+                let at = (selector.kind, key.namespace.clone());
+                change(&mut self.listener_policies.by_selector, at.clone(), &name, present);
+                touched.push(Dependency::ListenerSelectors(at.0, at.1));
+            }
+        }
+    }
+
+    /// The HTTPListenerPolicies by what they are on.
+    pub(crate) fn listener_policies(&self) -> &PolicyIndex {
+        &self.listener_policies
     }
 
     /// What a policy says does not matter here: only whom it is about.
@@ -386,6 +419,41 @@ impl Store {
             .into_iter()
             .flatten()
             .filter_map(|name| self.policies.get(name))
+    }
+}
+
+/// Policies by what they are on.
+#[derive(Debug, Default)]
+pub(crate) struct PolicyIndex {
+    by_target: HashMap<Target, BTreeSet<NamespacedName>>,
+    /// By kind and namespace of what they select.
+    by_selector: HashMap<(Kind, String), BTreeSet<NamespacedName>>,
+}
+
+impl PolicyIndex {
+    /// The policies that name a target.
+    pub(crate) fn on(&self, target: &Target) -> impl Iterator<Item = &NamespacedName> {
+        self.by_target.get(target).into_iter().flatten()
+    }
+
+    /// The policies of a namespace that select objects of a kind.
+    pub(crate) fn selecting(&self, kind: Kind, namespace: &str) -> impl Iterator<Item = &NamespacedName> {
+        self.by_selector.get(&(kind, namespace.to_owned())).into_iter().flatten()
+    }
+}
+
+/// Puts a name into a set of an index, or takes it out.
+fn change<K: std::hash::Hash + Eq>(
+    index: &mut HashMap<K, BTreeSet<NamespacedName>>,
+    at: K,
+    name: &NamespacedName,
+    present: bool,
+) {
+    let names = index.entry(at).or_default();
+    if present {
+        names.insert(name.clone());
+    } else {
+        names.remove(name);
     }
 }
 

@@ -76,6 +76,18 @@ pub(crate) fn tracing(reader: &Reader<'_>, gateway: &NamespacedName) -> Option<T
     parse(reader, policy, gateway).ok().flatten()
 }
 
+/// The policy that decides whether and how requests of a Gateway are traced, so that no other kind of policy has a say.
+pub(crate) fn decider(reader: &Reader<'_>, gateway: &NamespacedName) -> Option<ObjectKey> {
+    let policy = policies(reader, gateway).into_iter().next()?;
+    let mode = policy.spec.tracing.as_ref()?.mode.clone().unwrap_or_default();
+    let decides = match parse(reader, policy, gateway) {
+        Ok(Some(_)) | Err(Error::Unresolved(_)) => true,
+        Ok(None) => mode == TracingMode::Disabled,
+        Err(Error::Invalid(_)) => false,
+    };
+    decides.then(|| Age::of(&policy.metadata).key(Kind::XTelemetryPolicy))
+}
+
 /// The policies on a Gateway, the oldest first. Only that one applies.
 fn policies<'a>(reader: &Reader<'a>, gateway: &NamespacedName) -> Vec<&'a Arc<XTelemetryPolicy>> {
     let mut found = reader.all_in::<XTelemetryPolicy>(&gateway.namespace);

@@ -414,8 +414,19 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         "password",
         &[
             "spec: {targetRefs: [{kind: Gateway, name: one, namespace: b}], basicAuth: {credentialsSecretRef: {name: x}}}",
-            "spec: {targetRefs: [{kind: Gateway, name: one}]}",
-            "spec: {targetRefs: [{kind: Gateway, name: one}], basicAuth: {credentialsSecretRef: {name: x}}}",
+            "spec: {targetRefs: [{kind: Gateway, name: one}], buffer: {maxRequestBytes: 9}, streamIdleTimeout: 9s, healthCheck: {path: /up}}",
+            "spec: {targetRefs: [{kind: Gateway, name: one, sectionName: http}], basicAuth: {credentialsSecretRef: {name: cert}}, idleTimeout: 1s}",
+            "spec: {targetRefs: [{kind: ListenerSet, name: more}], celValidation: {rules: [{expression: 'true'}]}, accessLog: [{grpcService: {backendRef: {name: s1, port: 80}, logName: x}}]}",
+            "spec: {targetSelectors: [{kind: Gateway, matchLabels: {app: x}}], accessLogging: {fileSink: {path: /dev/stdout, stringFormat: x}}}",
+        ],
+    ),
+    (
+        Kind::HttpListenerPolicy,
+        "a",
+        "older",
+        &[
+            "spec: {targetRefs: [{kind: Gateway, name: one}], tracing: {provider: {openTelemetry: {grpcService: {backendRef: {name: s1, port: 80}}}}}, idleTimeout: 2s}",
+            "spec: {targetRefs: [{kind: ListenerSet, name: more, sectionName: http}, {kind: ListenerSet, name: gone}], upgradeConfig: {enabledUpgrades: [websocket]}, buffer: {maxRequestBytes: 7}}",
         ],
     ),
     (

@@ -21,6 +21,27 @@ pub struct Collector {
     _directory: TempDir,
 }
 
+/// An entry of a log that the collector got.
+#[derive(Clone, Debug)]
+pub struct LogRecord {
+    /// Its body.
+    pub body: String,
+    attributes: Value,
+    resource: Value,
+}
+
+impl LogRecord {
+    /// An attribute as text.
+    pub fn attribute(&self, key: &str) -> Option<String> {
+        attribute(&self.attributes, key)
+    }
+
+    /// An attribute of its resource as text.
+    pub fn of_resource(&self, key: &str) -> Option<String> {
+        attribute(&self.resource, key)
+    }
+}
+
 /// A span that the collector got.
 #[derive(Clone, Debug)]
 pub struct Span {
@@ -51,7 +72,7 @@ impl Collector {
         let text = format!(
             "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{}'}}}}}}}}\n\
              exporters: {{otlphttp: {{endpoint: 'http://{}', encoding: json, compression: none}}}}\n\
-             service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines: {{traces: {{receivers: [otlp], exporters: [otlphttp]}}}}\n",
+             service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines: {{traces: {{receivers: [otlp], exporters: [otlphttp]}}, logs: {{receivers: [otlp], exporters: [otlphttp]}}}}\n",
             port.number(),
             sink.address()
         );
@@ -75,6 +96,12 @@ impl Collector {
     /// Where it takes spans.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port.number()))
+    }
+
+    /// The entries of logs that it got so far.
+    pub fn logs(&self) -> Vec<LogRecord> {
+        let seen = self.sink.seen();
+        seen.iter().filter(|seen| seen.path == "/v1/logs").flat_map(|seen| logs(&seen.body)).collect()
     }
 
     /// The spans that it got so far.
@@ -101,6 +128,23 @@ fn program() -> PathBuf {
     let output = Command::new(&script).stderr(Stdio::inherit()).output().expect("run otel-collector.sh");
     assert!(output.status.success(), "{} failed", script.display());
     PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim())
+}
+
+/// The entries of an ExportLogsServiceRequest in JSON (OTLP specification).
+fn logs(body: &str) -> Vec<LogRecord> {
+    let request: Value = serde_json::from_str(body).expect("the collector sends JSON");
+    let mut out = Vec::new();
+    for resource in request["resourceLogs"].as_array().into_iter().flatten() {
+        let scopes = resource["scopeLogs"].as_array().into_iter().flatten();
+        for record in scopes.flat_map(|scope| scope["logRecords"].as_array().into_iter().flatten()) {
+            out.push(LogRecord {
+                body: record["body"]["stringValue"].as_str().unwrap_or_default().to_owned(),
+                attributes: record["attributes"].clone(),
+                resource: resource["resource"]["attributes"].clone(),
+            });
+        }
+    }
+    out
 }
 
 /// The spans of an ExportTraceServiceRequest in JSON (OTLP specification).

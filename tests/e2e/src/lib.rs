@@ -26,6 +26,7 @@ mod envoy;
 mod extension;
 mod goldens;
 mod load;
+mod log_service;
 mod ports;
 mod postern;
 mod proxy;
@@ -42,12 +43,13 @@ pub use cluster::{
     CLUSTER_PATIENCE, CONTROLLER_DEPLOYMENT, CONTROLLER_NAMESPACE, Cluster, EchoReply, GATEWAY_API_CHANNEL,
     Kubectl, Namespace, Node, Outage,
 };
-pub use collector::{Collector, Span};
+pub use collector::{Collector, LogRecord, Span};
 pub use dns::NameServer;
 pub use envoy::{Envoy, find_envoy};
 pub use extension::ExtensionServer;
 pub use goldens::golden_inputs;
 pub use load::{Load, LoadReport, Stream};
+pub use log_service::{LogEntry, LogService};
 pub use ports::Port;
 pub use postern::{Finished, Postern, postern_binary, repository};
 pub use proxy::CountingProxy;

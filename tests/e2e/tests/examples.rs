@@ -185,6 +185,7 @@ fn every_example_is_tried() {
         "connections",
         "extensions",
         "https",
+        "listener-policies",
         "listener-sets",
         "quickstart",
         "resilience",
@@ -230,6 +231,12 @@ async fn https() {
 }
 
 #[tokio::test]
+async fn listener_policies() {
+    let example = Example::copy("listener-policies");
+    example.try_everything().await;
+}
+
+#[tokio::test]
 async fn listener_sets() {
     let example = Example::copy("listener-sets");
     example.try_everything().await;
@@ -261,6 +268,17 @@ async fn quickstart_follows_edits() {
     example.edit("routes.yaml", "backendRef:", "backendRefs:");
     example.edit("routes.yaml", "weight: 0", "weight: 9");
     example.prints(&many, |it| it.contains(r#""name": "red""#)).await;
+}
+
+#[tokio::test]
+async fn without_its_secret_a_policy_closes() {
+    let example = Example::copy("listener-policies");
+    let _postern = example.start().await;
+    let ask = format!("curl -si -u anna:sesame http://api.localhost:{}/ | head -1", example.port(8080));
+    example.edit("policy.yaml", "      name: users", "      name: nobody");
+    example.prints(&ask, |it| it.contains("500")).await;
+    example.edit("policy.yaml", "      name: nobody", "      name: users");
+    example.prints(&ask, |it| it.contains("200")).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::format_collect)] // a test fails where it is surprised
 
+#[path = "traffic/access_logs.rs"]
+mod access_logs;
 #[path = "traffic/auto_host.rs"]
 mod auto_host;
 #[path = "traffic/backend_config.rs"]
@@ -38,6 +40,8 @@ mod headers;
 mod hostnames;
 #[path = "traffic/https.rs"]
 mod https;
+#[path = "traffic/listener_policies.rs"]
+mod listener_policies;
 #[path = "traffic/listener_sets.rs"]
 mod listener_sets;
 #[path = "traffic/matching.rs"]

@@ -126,6 +126,16 @@ impl<'a> Reader<'a> {
         self.model(gateway).is_some()
     }
 
+    /// The listeners of a Gateway of ours and its ListenerSets that Envoy is to serve, in order of precedence.
+    pub(crate) fn serving_listeners(&self, gateway: &NamespacedName) -> Vec<&'a Listener> {
+        self.note(&Dependency::ListenerSets(gateway.clone()));
+        let Some(model) = self.model(gateway) else { return Vec::new() };
+        for set in model.parents().chain([None]) {
+            self.note(&Dependency::Listeners(gateway.clone(), set.cloned()));
+        }
+        model.serving().collect()
+    }
+
     /// The Gateway that a ListenerSet belongs to, if that is one of ours.
     pub(crate) fn gateway_of_set(&self, set: &NamespacedName) -> Option<&'a NamespacedName> {
         self.set(set).map(|set| &set.gateway)

@@ -1,7 +1,7 @@
 //! Envoy listeners: one per port.
 //!
-//! Nothing in a listener depends on what routes say, on policies or on certificates' content, so none of them ever replaces a
-//! filter chain and drains its connections. Requests find their routes by scope (see [`super::scope`]), connections by a
+//! Nothing in a listener depends on what routes say, on policies of routes or on certificates' content, so none of them ever
+//! replaces a filter chain and drains its connections. What an HTTPListenerPolicy says of connections does. Requests find their routes by scope (see [`super::scope`]), connections by a
 //! discovered TCP proxy (see [`stream`]), datagrams by endpoints (see [`datagrams`]). What comes and goes with routes are the
 //! chains of TLS connections, one for each route of each listener, and the server names that choose them.
 
@@ -60,7 +60,9 @@ pub(crate) fn resources(
     let tracing = plan.tracing.as_ref();
     let mut others = Vec::new();
     let message = match first.listener.protocol {
-        Protocol::Http => envoy_listener(port, &plan.addresses, vec![], vec![http_chain(port.port, tracing)]),
+        Protocol::Http => {
+            envoy_listener(port, &plan.addresses, vec![], vec![http_chain(port.port, first, tracing)])
+        }
         Protocol::Https | Protocol::TlsTerminate | Protocol::TlsPassthrough => {
             let inspector = vec![tls_inspector()];
             if served.iter().all(|it| it.listener.protocol == Protocol::Https) {
@@ -154,10 +156,10 @@ fn tls_inspector() -> ListenerFilter {
     }
 }
 
-fn http_chain(port: u16, tracing: Option<&Tracing>) -> FilterChain {
+fn http_chain(port: u16, served: &ServedListener, tracing: Option<&Tracing>) -> FilterChain {
     FilterChain {
         name: "http".to_owned(),
-        filters: vec![http::connection_manager(port, "http", Clients::Unknown, tracing)],
+        filters: vec![http::connection_manager(port, "http", Clients::Unknown, tracing, &served.connection)],
         ..FilterChain::default()
     }
 }
@@ -175,7 +177,7 @@ fn https_chain(served: &ServedListener, tracing: Option<&Tracing>) -> FilterChai
         filter_chain_match: server_names(&listener.hostname),
         filters: vec![
             http::set_owner(&owner),
-            http::connection_manager(listener.port, "https", clients, tracing),
+            http::connection_manager(listener.port, "https", clients, tracing, &served.connection),
         ],
         transport_socket: Some(tls::transport_socket(&served.tls, &tls::HTTP)),
         ..FilterChain::default()

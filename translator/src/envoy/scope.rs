@@ -18,13 +18,15 @@ use envoy_types::pb::envoy::config::route::v3::{
     DirectResponseAction, FilterConfig, Route, RouteConfiguration, RouteMatch, ScopedRouteConfiguration,
     route, route_match, scoped_route_configuration,
 };
+use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
 use envoy_types::pb::envoy::r#type::matcher::v3::{FilterStateMatcher, filter_state_matcher};
 
 use prost::Message;
 
-use super::{Any, any, bool_value, exact, slot};
+use super::{Any, any, bool_value, exact, slot, u32_value};
 use crate::external_auth::{self, ExternalAuth};
 use crate::hostname::Hostname;
+use crate::listener_policy::{HostSettings, basic_auth, cel_rules};
 use crate::resource::{Resource, ResourceType};
 
 /// The private request header from which the scope key is cut; removed before the request leaves Envoy.
@@ -105,6 +107,8 @@ pub(crate) struct Host<'a> {
     pub(crate) owner: Option<String>,
     /// Whom every request has to pass before its route is chosen.
     pub(crate) filters: &'a [ExternalAuth],
+    /// What HTTPListenerPolicies say.
+    pub(crate) policy: &'a HostSettings,
     /// Encoded `envoy.config.route.v3.Route` messages.
     pub(crate) routes: Vec<Bytes>,
 }
@@ -171,22 +175,47 @@ pub(crate) fn scope(id: &ScopeId, hosts: Vec<Host<'_>>) -> Arc<Resource> {
 
 fn virtual_host(host: Host<'_>, exact_host: bool) -> VirtualHostOfEncoded {
     let mut routes = host.routes;
-    if let Some(owner) = &host.owner {
+    let policy = host.policy;
+    if policy.closed.is_some() {
+        routes = vec![tail("closed", 500, vec![])];
+    } else if let Some(owner) = &host.owner {
         routes.push(tail("not-found", 404, vec![owned_by(owner)]));
         routes.push(tail("misdirected", 421, vec![]));
-    } else if exact_host || !host.filters.is_empty() {
+    } else if exact_host || !host.filters.is_empty() || !slots(policy).is_empty() {
         // Filters run only where there is a route, and they may change what it is. Besides, without it a request that matches no route here would go on to the wildcard hosts.
         routes.push(tail("not-found", 404, vec![]));
     }
     let filters = slot::BEFORE_ROUTING.iter().zip(host.filters);
+    let filters = filters
+        .map(|(slot, auth)| ((*slot).to_owned(), slot::filled(external_auth::FILTER, auth.envoy(true))));
     VirtualHostOfEncoded {
         name: host.hostname.domain(),
         domains: vec![if exact_host { "*".to_owned() } else { host.hostname.domain() }],
         routes,
-        typed_per_filter_config: filters
-            .map(|(slot, auth)| ((*slot).to_owned(), slot::filled(external_auth::FILTER, auth.envoy(true))))
-            .collect(),
+        // A host that is closed asks nobody.
+        typed_per_filter_config: if policy.closed.is_some() {
+            BTreeMap::new()
+        } else {
+            filters.chain(slots(policy)).collect()
+        },
     }
+}
+
+/// The slots that policies on listeners fill.
+fn slots(policy: &HostSettings) -> BTreeMap<String, Any> {
+    let auth = policy
+        .basic_auth
+        .as_ref()
+        .map(|users| (slot::BASIC_AUTH.to_owned(), slot::filled(basic_auth::FILTER, users.envoy())));
+    let cel = policy
+        .cel
+        .as_ref()
+        .map(|rules| (slot::CEL_VALIDATION.to_owned(), slot::filled(cel_rules::FILTER, rules.envoy())));
+    let buffer = policy.buffer.map(|bytes| {
+        let filter = Buffer { max_request_bytes: u32_value(bytes) };
+        (slot::BUFFER.to_owned(), slot::filled("envoy.filters.http.buffer", filter))
+    });
+    auth.into_iter().chain(cel).chain(buffer).collect()
 }
 
 /// Matches connections that were made for the listener `owner`.

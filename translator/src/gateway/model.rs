@@ -9,6 +9,7 @@ use super::{Namespaces, Protocol};
 use crate::external_auth::ExternalAuth;
 use crate::hostname::Hostname;
 use crate::infrastructure::Port;
+use crate::listener_policy::HostSettings;
 use crate::object::{Kind, NamespacedName};
 
 /// The identity of a listener among those of a Gateway.
@@ -41,6 +42,8 @@ pub(crate) struct Listener {
     pub(crate) namespaces: Namespaces,
     /// Whom every request has to pass before its route is chosen (GEP-5224), in order.
     pub(crate) filters: Vec<ExternalAuth>,
+    /// What HTTPListenerPolicies say of its hosts.
+    pub(crate) policy: HostSettings,
     /// False if the listener has a condition that keeps Envoy from serving it.
     pub(crate) serving: bool,
 }
@@ -94,6 +97,11 @@ impl GatewayModel {
     /// The listeners of the Gateway itself (`None`), or of one of its ListenerSets, in order of the spec.
     pub(crate) fn listeners_of(&self, set: Option<&NamespacedName>) -> &[Listener] {
         self.parents.get(&set.cloned()).map_or(&[], |range| &self.listeners[range.clone()])
+    }
+
+    /// The objects that have listeners: the Gateway itself (`None`), and ListenerSets.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = Option<&NamespacedName>> {
+        self.parents.keys().map(Option::as_ref)
     }
 
     /// The serving listener that answers for `host` on a TCP port: the most specific one that covers it (GEP-3567).
@@ -174,5 +182,5 @@ pub(crate) fn differences(old: Option<&GatewayModel>, new: Option<&GatewayModel>
 }
 
 fn serves_alike(a: &Listener, b: &Listener) -> bool {
-    a.id == b.id && a.protocol == b.protocol && a.filters == b.filters
+    a.id == b.id && a.protocol == b.protocol && a.filters == b.filters && a.policy == b.policy
 }

@@ -13,6 +13,7 @@ use crate::Options;
 use crate::dependency::Reader;
 use crate::hostname::Hostname;
 use crate::infrastructure::PortProtocol;
+use crate::listener_policy::HostSettings;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problems;
 use crate::resource::Resource;
@@ -121,6 +122,7 @@ pub(crate) fn listener(
         kinds,
         namespaces: namespaces(owner, field, allowed, problems),
         filters,
+        policy: HostSettings::default(),
         serving: true,
     };
     Judged {

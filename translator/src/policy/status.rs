@@ -152,7 +152,8 @@ fn route<'a>(reader: &Reader<'a>, target: &Target) -> Option<TargetedRoute<'a>> 
     })
 }
 
-fn reference(target: &Target, namespace: &str) -> ParentReference {
+/// How the status of a policy in `namespace` names a target.
+pub(crate) fn reference(target: &Target, namespace: &str) -> ParentReference {
     ParentReference {
         group: Some(target.kind.group().to_owned()),
         kind: Some(target.kind.as_str().to_owned()),

@@ -105,7 +105,7 @@ impl Rules for HttpRules {
                 policies.extend(reader.policies_on(&Target::new(kind, &name, Some(rule_name))));
             }
             policies.extend(outer.iter().copied());
-            let rule = parsed.with_policies(reader, &self.key, policies, parent);
+            let rule = parsed.with_policies(reader, &self.key, policies, parent, listener);
             share.clusters.extend(rule.clusters());
             for (match_index, matching) in &parsed.matches {
                 let envoy_name = parsed.envoy_name(&self.key, index, *match_index);

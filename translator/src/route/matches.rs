@@ -80,7 +80,7 @@ pub(crate) fn translate(spec: &HttpRouteMatch) -> Result<Match, Fault> {
 }
 
 /// The conditions on headers.
-pub(super) fn header_matchers(specs: &[HttpHeaderMatch]) -> Result<Vec<HeaderMatcher>, Fault> {
+pub(crate) fn header_matchers(specs: &[HttpHeaderMatch]) -> Result<Vec<HeaderMatcher>, Fault> {
     let mut out = Vec::new();
     let mut seen: Vec<String> = Vec::new();
     for (index, header) in specs.iter().enumerate() {

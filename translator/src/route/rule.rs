@@ -15,6 +15,7 @@ use super::matches::Match;
 use super::retry::Retry;
 use crate::backend::{self, ClusterId, config, resolve};
 use crate::dependency::{Parent, Reader};
+use crate::gateway::Listener;
 use crate::gateway_extension::Extensions;
 use crate::object::{Kind, NamespacedName, ObjectKey};
 use crate::policy::{self, CorsSetting, Policy};
@@ -247,13 +248,14 @@ impl ParsedRule {
     }
 
     /// Completes the rule with policies, the most specific first, for requests that come in at `parent`. What the rule says itself
-    /// wins over all of them.
+    /// wins over all of them; what an HTTPListenerPolicy says of the hosts of the listener comes last.
     pub(crate) fn with_policies<'a>(
         &self,
         reader: &Reader<'_>,
         route: &ObjectKey,
         policies: impl IntoIterator<Item = &'a Arc<Policy>>,
         parent: &Parent<'_, '_>,
+        listener: &Listener,
     ) -> CompleteRule {
         let effective = policy::merge(policies);
         let mut rule = self.rule.clone();
@@ -266,7 +268,7 @@ impl ParsedRule {
             show_certificate(parent.gateway(), &mut rule);
         }
         rule.request_timeout = rule.request_timeout.or(fields.request_timeout);
-        rule.idle_timeout = rule.idle_timeout.or(fields.idle_timeout);
+        rule.idle_timeout = rule.idle_timeout.or(fields.idle_timeout).or(listener.policy.stream_idle_timeout);
         rule.retry = rule.retry.or(fields.retry);
         rule.auto_host = fields.auto_host.unwrap_or_default();
         if rule.cors.is_none() {

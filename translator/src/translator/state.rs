@@ -243,6 +243,7 @@ impl GatewayState {
                     hostname,
                     owner: (protocol == Protocol::Https).then(|| owner.owner_id()),
                     filters: &owner.filters,
+                    policy: &owner.policy,
                     routes: routes.into_iter().map(|route| route.encoded.clone()).collect(),
                 })
             })

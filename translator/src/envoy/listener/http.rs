@@ -4,13 +4,17 @@ use envoy_types::pb::envoy::config::common::mutation_rules::v3::{
     HeaderMutation as HeaderMutationRule, header_mutation::Action as MutationAction,
 };
 use envoy_types::pb::envoy::config::core::v3::{
-    Http1ProtocolOptions, Http2ProtocolOptions, SubstitutionFormatString, substitution_format_string,
+    Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, SubstitutionFormatString,
+    http1_protocol_options::{HeaderKeyFormat, header_key_format::HeaderFormat},
+    substitution_format_string,
 };
 use envoy_types::pb::envoy::config::listener::v3::Filter;
+use envoy_types::pb::envoy::config::route::v3::{HeaderMatcher, header_matcher::HeaderMatchSpecifier};
 use envoy_types::pb::envoy::extensions::filters::common::set_filter_state::v3::{
     FilterStateValue, filter_state_value,
 };
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::Cors;
+use envoy_types::pb::envoy::extensions::filters::http::health_check::v3::HealthCheck;
 use envoy_types::pb::envoy::extensions::filters::http::lua::v3::Lua;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSession;
@@ -28,15 +32,18 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 };
 use envoy_types::pb::envoy::extensions::filters::network::set_filter_state::v3::Config as SetFilterState;
 use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3::HeaderMutation;
+use envoy_types::pb::envoy::extensions::http::header_formatters::preserve_case::v3::PreserveCaseFormatterConfig;
 use prost::{Message, Name};
 
 use super::network_filter;
 use crate::envoy::scope::{self, FALLBACK_FILTER, OWNER_KEY, SCOPE_HEADER};
 use crate::envoy::slot;
 use crate::envoy::{
-    HeaderAppendAction, HeaderValue, HeaderValueOption, ads, any, bool_value, extension, inline_string,
-    u32_value,
+    HeaderAppendAction, HeaderValue, HeaderValueOption, ads, any, bool_value, duration, exact, extension,
+    inline_string, u32_value,
 };
+use crate::listener_policy::access_log::AccessLog;
+use crate::listener_policy::{ConnectionSettings, ServerHeader, TracingSetting};
 use crate::session;
 use crate::telemetry::Tracing;
 
@@ -89,6 +96,7 @@ pub(super) fn connection_manager(
     stat_prefix: &str,
     clients: Clients,
     tracing: Option<&Tracing>,
+    settings: &ConnectionSettings,
 ) -> Filter {
     let manager = HttpConnectionManager {
         stat_prefix: format!("{stat_prefix}.{port}"),
@@ -97,18 +105,30 @@ pub(super) fn connection_manager(
             "envoy.http.early_header_mutation.header_mutation",
             HeaderMutation { mutations: vec![set_scope(port)] },
         )],
-        http_filters: http_filters(),
-        http_protocol_options: Some(Http1ProtocolOptions::default()),
+        http_filters: http_filters(settings),
+        access_log: settings.access_logs.iter().flatten().map(AccessLog::envoy).collect(),
+        common_http_protocol_options: settings.idle_timeout.map(|timeout| HttpProtocolOptions {
+            idle_timeout: duration(timeout),
+            ..HttpProtocolOptions::default()
+        }),
+        http_protocol_options: Some(http1(settings)),
         http2_protocol_options: Some(Http2ProtocolOptions {
             max_concurrent_streams: u32_value(HTTP2_STREAMS),
             initial_stream_window_size: u32_value(HTTP2_STREAM_WINDOW_BYTES),
             initial_connection_window_size: u32_value(HTTP2_CONNECTION_WINDOW_BYTES),
             ..Http2ProtocolOptions::default()
         }),
-        upgrade_configs: vec![http_connection_manager::UpgradeConfig {
-            upgrade_type: "websocket".to_owned(),
-            ..http_connection_manager::UpgradeConfig::default()
-        }],
+        // Not by route: Envoy reads which upgrades are possible before the route of a wildcard host is found.
+        upgrade_configs: settings
+            .upgrades
+            .clone()
+            .unwrap_or_else(|| vec!["websocket".to_owned()])
+            .into_iter()
+            .map(|upgrade_type| http_connection_manager::UpgradeConfig {
+                upgrade_type,
+                ..http_connection_manager::UpgradeConfig::default()
+            })
+            .collect(),
         // What clients say under that name is removed in any case. Backends hear of a certificate only if it is valid, because
         // they have no way to tell.
         forward_client_cert_details: match clients {
@@ -124,9 +144,13 @@ pub(super) fn connection_manager(
                 ..SetCurrentClientCertDetails::default()
             }
         }),
-        server_header_transformation: http_connection_manager::ServerHeaderTransformation::PassThrough.into(),
-        tracing: tracing.map(Tracing::envoy),
-        use_remote_address: bool_value(true),
+        server_header_transformation: server_header(settings).into(),
+        tracing: tracing.map(Tracing::envoy).or_else(|| match &settings.tracing {
+            Some(TracingSetting::On(tracing)) => Some(tracing.envoy()),
+            Some(TracingSetting::Waiting) | None => None,
+        }),
+        use_remote_address: bool_value(settings.use_remote_address.unwrap_or(true)),
+        xff_num_trusted_hops: settings.xff_num_trusted_hops.unwrap_or_default(),
         normalize_path: bool_value(true),
         merge_slashes: true,
         path_with_escaped_slashes_action:
@@ -137,7 +161,7 @@ pub(super) fn connection_manager(
 }
 
 /// The filters of requests, in their order. Those that routes configure do nothing by themselves.
-fn http_filters() -> Vec<HttpFilter> {
+fn http_filters(settings: &ConnectionSettings) -> Vec<HttpFilter> {
     let fallback = Lua {
         default_source_code: Some(inline_string(scope::FALLBACK_LUA)),
         // The script clears the cache itself, when it has changed the scope.
@@ -145,13 +169,55 @@ fn http_filters() -> Vec<HttpFilter> {
         ..Lua::default()
     };
     let empty = |name: &&str| http_filter(name, slot::empty());
-    let mut filters = vec![http_filter(FALLBACK_FILTER, fallback)];
+    // First of all, so that the answer depends on no route.
+    let health_check = settings.health_check.as_deref().map(health_check);
+    let mut filters: Vec<HttpFilter> = health_check.into_iter().collect();
+    filters.push(http_filter(FALLBACK_FILTER, fallback));
     filters.extend(slot::BEFORE_ROUTING.iter().map(empty));
     filters.push(http_filter(scope::CORS_FILTER, Cors::default()));
     filters.extend(slot::OF_ROUTES.iter().map(empty));
     filters.push(http_filter(session::FILTER, StatefulSession::default()));
     filters.push(http_filter("envoy.filters.http.router", Router::default()));
     filters
+}
+
+/// Answers requests for a path, whatever their host is.
+fn health_check(path: &str) -> HttpFilter {
+    let config = HealthCheck {
+        pass_through_mode: bool_value(false),
+        headers: vec![HeaderMatcher {
+            name: ":path".to_owned(),
+            header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(exact(path))),
+            ..HeaderMatcher::default()
+        }],
+        ..HealthCheck::default()
+    };
+    http_filter("envoy.filters.http.health_check", config)
+}
+
+fn http1(settings: &ConnectionSettings) -> Http1ProtocolOptions {
+    let keeps_case = settings.preserve_header_case == Some(true);
+    let header_key_format = keeps_case.then(|| HeaderKeyFormat {
+        header_format: Some(HeaderFormat::StatefulFormatter(extension(
+            "envoy.http.stateful_header_formatters.preserve_case",
+            PreserveCaseFormatterConfig::default(),
+        ))),
+    });
+    Http1ProtocolOptions {
+        accept_http_10: settings.accept_http10 == Some(true),
+        default_host_for_http_10: settings.default_host_for_http10.clone().unwrap_or_default(),
+        header_key_format,
+        ..Http1ProtocolOptions::default()
+    }
+}
+
+fn server_header(settings: &ConnectionSettings) -> http_connection_manager::ServerHeaderTransformation {
+    use http_connection_manager::ServerHeaderTransformation as Envoy;
+    match settings.server_header {
+        Some(ServerHeader::Overwrite) => Envoy::Overwrite,
+        Some(ServerHeader::AppendIfAbsent) => Envoy::AppendIfAbsent,
+        Some(ServerHeader::PassThrough) | None => Envoy::PassThrough,
+    }
 }
 
 /// Writes `<port>:<authority>` into the private header from which the scope key is cut. It overwrites whatever

@@ -1,0 +1,473 @@
+//! HTTPListenerPolicy: what protects hosts, and what connections are like. Logs and spans are tested in `access_logs`.
+
+use std::time::{Duration, Instant};
+
+use postern_e2e::{
+    Backend, Call, Load, Reply, Stream, Want, World, covers, gateway, http_route, raw, service,
+    traffic_policy, until,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+const ROUTE: &str = "rules: [{backendRefs: [{name: v1, port: 8080}]}]\n";
+const TO_GATEWAY: &str = "targetRefs: [{kind: Gateway, name: gw}]";
+
+pub(crate) fn policy(name: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: gateway.kgateway.dev/v1alpha1\nkind: HTTPListenerPolicy\n\
+         metadata: {{name: {name}, namespace: default, generation: 1}}\nspec: {{{spec}}}\n---\n"
+    )
+}
+
+fn on_gateway(spec: &str) -> String {
+    policy("p", &format!("{TO_GATEWAY}, {spec}"))
+}
+
+fn secret(namespace: &str, key: &str, lines: &[&str]) -> String {
+    let lines: String = lines.iter().map(|line| format!("    {line}\n")).collect();
+    format!(
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: users, namespace: {namespace}}}\nstringData:\n  {key}: |\n{lines}---\n"
+    )
+}
+
+/// As `htpasswd -nbs` prints them.
+const ANNA: &str = "anna:{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=";
+const BOB: &str = "bob:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=";
+const AS_ANNA: &str = "Basic YW5uYTpzZXNhbWU=";
+const AS_BOB: &str = "Basic Ym9iOnNlY3JldA==";
+
+/// Listeners for one host, for hosts below a domain and for all others, on one port.
+const LISTENERS: &str = "  - {name: exact, port: ${PORT}, protocol: HTTP, hostname: a.example.org}\n  - {name: wild, port: ${PORT}, protocol: HTTP, hostname: '*.example.org'}\n  - {name: any, port: ${PORT}, protocol: HTTP}";
+const HOSTS: [&str; 6] =
+    ["a.example.org", "A.EXAMPLE.ORG", "b.example.org", "B.Example.org", "other.test", "a.example.org:99"];
+
+async fn world() -> World {
+    let mut world = World::with_backends(&["v1"]).await;
+    world.apply(&[gateway(LISTENERS), http_route("r", ROUTE)].concat()).await;
+    let call = world.call("a.example.org", "/");
+    world.expect(call, Want::Backend("v1")).await;
+    world
+}
+
+#[tokio::test]
+async fn only_users_with_their_password_pass() {
+    covers!("HTTPListenerPolicy.spec.basicAuth.credentialsSecretRef.name");
+    let mut world = world().await;
+    let auth = "basicAuth: {credentialsSecretRef: {name: users}}";
+    world.apply(&[secret("default", ".htpasswd", &[ANNA, "bob:$apr1$x$y"]), on_gateway(auth)].concat()).await;
+    world.assert_status("HTTPListenerPolicy/p", &["Accepted=True *", "Attached=True Attached"]);
+    assert!(world.problems().contains("line 2: the password of user \"bob\""), "{}", world.problems());
+    let call = world.call("a.example.org", "/");
+    world.expect(call, Want::Status(401)).await;
+    for host in HOSTS {
+        let call = world.call(host, "/");
+        assert_eq!(call.send().await.unwrap().status, 401, "{host}");
+        assert_eq!(call.clone().h2().send().await.unwrap().status, 401, "{host}, HTTP/2");
+        let with = |value: &str| call.clone().header("authorization", value);
+        assert_eq!(with("Basic YW5uYTp3cm9uZw==").send().await.unwrap().status, 401, "{host}");
+        assert_eq!(with(AS_BOB).send().await.unwrap().status, 401, "{host}");
+        assert_eq!(with(AS_ANNA).send().await.unwrap().status, 200, "{host}");
+    }
+    // The Secret changes, under another of the keys.
+    world.apply(&secret("default", "auth", &[BOB])).await;
+    let call = world.call("a.example.org", "/");
+    world.expect(call.clone().header("authorization", AS_BOB), Want::Backend("v1")).await;
+    world.expect(call.clone().header("authorization", AS_ANNA), Want::Status(401)).await;
+    // Without it, nobody passes, not even with a password.
+    world.delete("Secret", "users").await;
+    world.assert_status("HTTPListenerPolicy/p", &["Accepted=False Invalid", "Attached=False Invalid"]);
+    world.expect(call.clone().header("authorization", AS_BOB), Want::Status(500)).await;
+    for host in HOSTS {
+        assert_eq!(world.call(host, "/").send().await.unwrap().status, 500, "{host}");
+    }
+    world.delete("HTTPListenerPolicy", "p").await;
+    world.expect(call, Want::Backend("v1")).await;
+    world.assert_nothing_rejected().await;
+}
+
+#[tokio::test]
+async fn users_in_another_namespace_need_a_grant() {
+    covers!("HTTPListenerPolicy.spec.basicAuth.credentialsSecretRef.namespace");
+    let mut world = world().await;
+    let auth = "basicAuth: {credentialsSecretRef: {name: users, namespace: auth}}";
+    world.apply(&[secret("auth", "htpasswd", &[ANNA]), on_gateway(auth)].concat()).await;
+    world.assert_status("HTTPListenerPolicy/p", &["Accepted=False Invalid"]);
+    let call = world.call("a.example.org", "/").header("authorization", AS_ANNA);
+    world.expect(call.clone(), Want::Status(500)).await;
+    let grant = "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {name: users, namespace: auth}\nspec:\n  from: [{group: gateway.kgateway.dev, kind: HTTPListenerPolicy, namespace: default}]\n  to: [{group: '', kind: Secret}]\n";
+    world.apply(grant).await;
+    world.assert_status("HTTPListenerPolicy/p", &["Accepted=True Accepted"]);
+    world.expect(call, Want::Backend("v1")).await;
+}
+
+#[tokio::test]
+async fn rules_in_cel_say_who_passes() {
+    covers!(
+        "HTTPListenerPolicy.spec.celValidation.rules[].expression",
+        "HTTPListenerPolicy.spec.celValidation.rules[].action",
+    );
+    let mut world = world().await;
+    let rules = |rules: &str| on_gateway(&format!("celValidation: {{rules: [{rules}]}}"));
+    let deny = "{expression: \"request.path.startsWith('/admin')\", action: Deny}";
+    world.apply(&rules(deny)).await;
+    let call = world.call("a.example.org", "/admin");
+    world.expect(call, Want::Status(403)).await;
+    for host in HOSTS {
+        assert_eq!(world.call(host, "/admin/x").send().await.unwrap().status, 403, "{host}");
+        assert_eq!(world.call(host, "/else").send().await.unwrap().status, 200, "{host}");
+    }
+    // With an Allow rule, what none allows is refused; Deny still wins.
+    let allow = "{expression: \"request.method == 'GET'\", action: Allow}, \
+                 {expression: \"request.headers['x-team'] == 'a'\", action: Allow}";
+    world.apply(&rules(&format!("{allow}, {deny}"))).await;
+    let post = world.call("a.example.org", "/else").method("POST");
+    world.expect(post.clone(), Want::Status(403)).await;
+    assert_eq!(post.clone().header("x-team", "a").send().await.unwrap().status, 200);
+    assert_eq!(post.header("x-team", "b").send().await.unwrap().status, 403);
+    assert_eq!(world.call("b.example.org", "/else").send().await.unwrap().status, 200);
+    assert_eq!(world.call("b.example.org", "/admin").send().await.unwrap().status, 403);
+    // Without an action a rule denies.
+    world.apply(&rules("{expression: \"request.path == '/no'\"}")).await;
+    let call = world.call("a.example.org", "/no");
+    world.expect(call, Want::Status(403)).await;
+    assert_eq!(world.call("a.example.org", "/yes").method("POST").send().await.unwrap().status, 200);
+}
+
+/// A header that is not there cannot be read: who must not have it is refused without it, unless the rule asks first.
+#[tokio::test]
+async fn a_rule_that_cannot_be_evaluated_lets_nobody_pass() {
+    covers!("HTTPListenerPolicy.spec.celValidation.rules[].expression");
+    let mut world = world().await;
+    let rule = |text: &str| on_gateway(&format!("celValidation: {{rules: [{{expression: \"{text}\"}}]}}"));
+    world.apply(&rule("request.headers['x-bad'] == 'yes'")).await;
+    let call = world.call("a.example.org", "/");
+    world.expect(call.clone(), Want::Status(403)).await;
+    assert_eq!(call.clone().header("x-bad", "yes").send().await.unwrap().status, 403);
+    assert_eq!(call.clone().header("x-bad", "no").send().await.unwrap().status, 200);
+    world.apply(&rule("'x-bad' in request.headers && request.headers['x-bad'] == 'yes'")).await;
+    world.expect(call.clone(), Want::Backend("v1")).await;
+    assert_eq!(call.clone().header("x-bad", "yes").send().await.unwrap().status, 403);
+    // What is not CEL never reaches Envoy, and closes.
+    world.apply(&rule("request.headers[")).await;
+    world.assert_status("HTTPListenerPolicy/p", &["Accepted=False Invalid"]);
+    world.expect(call, Want::Status(500)).await;
+    world.assert_nothing_rejected().await;
+}
+
+#[tokio::test]
+async fn bodies_are_held_back_and_bounded() {
+    covers!("HTTPListenerPolicy.spec.buffer.maxRequestBytes");
+    let mut world = world().await;
+    world.apply(&on_gateway("buffer: {maxRequestBytes: 100000}")).await;
+    for host in ["a.example.org", "b.example.org", "other.test"] {
+        let call = world.call(host, "/").method("POST");
+        world.expect(call.clone().body(&"x".repeat(100_001)), Want::Status(413)).await;
+        let answer = call.body(&"x".repeat(100_000)).send().await.unwrap();
+        assert_eq!(answer.seen().unwrap().body.len(), 100_000, "{host}");
+    }
+    // A body that stops half-way never reaches a backend.
+    let port = world.port("PORT");
+    let half = b"POST /half HTTP/1.1\r\nHost: a.example.org\r\nContent-Length: 10\r\n\r\nhalf";
+    let _ = tokio::time::timeout(Duration::from_secs(1), raw(port, half, |_| false)).await;
+    assert_eq!(world.backend("v1").count("/half"), 0);
+}
+
+#[tokio::test]
+async fn more_specific_wins_and_others_keep_their_own() {
+    covers!(
+        "HTTPListenerPolicy.spec.targetRefs[].kind",
+        "HTTPListenerPolicy.spec.targetRefs[].name",
+        "HTTPListenerPolicy.spec.targetRefs[].sectionName",
+        "HTTPListenerPolicy.spec.targetSelectors[].kind",
+        "HTTPListenerPolicy.spec.targetSelectors[].matchLabels.*",
+    );
+    let mut world = world().await;
+    let rule =
+        |status: &str| format!("celValidation: {{rules: [{{expression: \"request.path == '/{status}'\"}}]}}");
+    let selected = policy(
+        "b-selected",
+        &format!("targetSelectors: [{{kind: Gateway, matchLabels: {{guard: 'on'}}}}], {}", rule("selected")),
+    );
+    let labelled = gateway(LISTENERS)
+        .replace("name: gw, namespace: default", "name: gw, namespace: default, labels: {guard: 'on'}");
+    world.apply(&[labelled, selected].concat()).await;
+    let call = world.call("a.example.org", "/selected");
+    world.expect(call.clone(), Want::Status(403)).await;
+    // The older of two on the Gateway wins: without times that is the first by name.
+    world.apply(&policy("a-gateway", &format!("{TO_GATEWAY}, {}", rule("gateway")))).await;
+    world.expect(call, Want::Backend("v1")).await;
+    world.assert_status("HTTPListenerPolicy/b-selected", &["Attached=False Overridden"]);
+    let listener =
+        format!("targetRefs: [{{kind: Gateway, name: gw, sectionName: wild}}], {}", rule("listener"));
+    world.apply(&policy("c-listener", &listener)).await;
+    let call = world.call("b.example.org", "/listener");
+    world.expect(call, Want::Status(403)).await;
+    for (host, path, status) in [
+        ("a.example.org", "/gateway", 403),
+        ("a.example.org", "/listener", 200),
+        ("b.example.org", "/gateway", 200),
+        ("other.test", "/gateway", 403),
+    ] {
+        assert_eq!(world.call(host, path).send().await.unwrap().status, status, "{host}{path}");
+    }
+    world.assert_status("HTTPListenerPolicy/c-listener", &["Accepted=True *", "Attached=True Attached"]);
+}
+
+#[tokio::test]
+async fn the_header_server() {
+    covers!("HTTPListenerPolicy.spec.serverHeaderTransformation");
+    let mut world = World::empty().await;
+    let backend = Backend::replying("v1", |seen| match seen.path.as_str() {
+        "/named" => Reply::Headers(vec![("server", "mine")]),
+        _ => Reply::Echo,
+    });
+    world.add_backend(backend.await).await;
+    world.apply(&[gateway(LISTENERS), http_route("r", ROUTE)].concat()).await;
+    for (value, named, unnamed) in [
+        ("PassThrough", Some("mine"), None),
+        ("AppendIfAbsent", Some("mine"), Some("envoy")),
+        ("Overwrite", Some("envoy"), Some("envoy")),
+    ] {
+        world.apply(&on_gateway(&format!("serverHeaderTransformation: {value}"))).await;
+        for (path, expected) in [("/named", named), ("/", unnamed)] {
+            let call = world.call("a.example.org", path);
+            world
+                .expect_that(call, &format!("{value} {path}: {expected:?}"), |it| {
+                    it.status == 200 && it.header("server").as_deref() == expected
+                })
+                .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn whose_address_is_believed() {
+    covers!("HTTPListenerPolicy.spec.useRemoteAddress", "HTTPListenerPolicy.spec.xffNumTrustedHops");
+    let mut world = world().await;
+    let call = world.call("a.example.org", "/").header("x-forwarded-for", "1.1.1.1, 2.2.2.2");
+    let seen = |answer: &postern_e2e::Answer, name: &str| answer.seen().and_then(|seen| seen.header(name));
+    let answer = call.send().await.unwrap();
+    let hops = seen(&answer, "x-forwarded-for").unwrap();
+    assert!(hops.starts_with("1.1.1.1, 2.2.2.2,"), "{hops}: one more, that of the connection");
+    assert_ne!(seen(&answer, "x-envoy-external-address").as_deref(), Some("2.2.2.2"));
+    world.apply(&on_gateway("xffNumTrustedHops: 1")).await;
+    world
+        .expect_that(call.clone(), "the client behind one proxy", |it| {
+            seen(it, "x-envoy-external-address").as_deref() == Some("2.2.2.2")
+        })
+        .await;
+    world.apply(&on_gateway("useRemoteAddress: false")).await;
+    world
+        .expect_that(call, "the header as it came", |it| {
+            seen(it, "x-forwarded-for").as_deref() == Some("1.1.1.1, 2.2.2.2")
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn health_checks_are_answered_for_any_host() {
+    covers!("HTTPListenerPolicy.spec.healthCheck.path");
+    let mut world = World::with_backends(&["v1"]).await;
+    let listeners = "  - {name: exact, port: ${PORT}, protocol: HTTP, hostname: a.example.org}";
+    let auth = "basicAuth: {credentialsSecretRef: {name: gone}}";
+    world.apply(&[gateway(listeners), http_route("r", ROUTE)].concat()).await;
+    let call = world.call("anybody", "/up");
+    world.expect(call.clone(), Want::Status(404)).await;
+    world.apply(&on_gateway("healthCheck: {path: /up}")).await;
+    world.expect(call.clone(), Want::Status(200)).await;
+    for host in ["a.example.org", "A.EXAMPLE.org", "10.0.0.1:8080"] {
+        assert_eq!(world.call(host, "/up").send().await.unwrap().status, 200, "{host}");
+    }
+    assert_eq!(world.call("anybody", "/upper").send().await.unwrap().status, 404);
+    assert_eq!(world.backend("v1").count("/up"), 0);
+    // Who checks has no password.
+    world.apply(&policy("q", &format!("{TO_GATEWAY}, {auth}"))).await;
+    let closed = world.call("a.example.org", "/");
+    world.expect(closed, Want::Status(500)).await;
+    assert_eq!(call.send().await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn old_clients_speak_http_1_0() {
+    covers!("HTTPListenerPolicy.spec.acceptHttp10", "HTTPListenerPolicy.spec.defaultHostForHttp10");
+    let mut world = world().await;
+    let port = world.port("PORT");
+    let ask = |head: &'static str| async move {
+        let answer =
+            raw(port, head.as_bytes(), |all| all.windows(4).any(|it| it == b"\r\n\r\n")).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let (with_host, without) = ("GET /x HTTP/1.0\r\nHost: a.example.org\r\n\r\n", "GET /x HTTP/1.0\r\n\r\n");
+    assert!(ask(with_host).await.contains(" 426 "), "it is not accepted by itself");
+    world.apply(&on_gateway("acceptHttp10: true")).await;
+    until("HTTP/1.0", || async {
+        let answer = ask(with_host).await;
+        if answer.contains(" 200 ") { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    assert!(ask(without).await.contains(" 400 "), "nobody knows the host");
+    world.apply(&on_gateway("acceptHttp10: true, defaultHostForHttp10: b.example.org")).await;
+    until("HTTP/1.0 without a host", || async {
+        let answer = ask(without).await;
+        if answer.contains(" 200 ") { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    assert_eq!(world.backend("v1").seen().last().unwrap().host, "b.example.org");
+}
+
+/// A backend that keeps the bytes of requests and answers with `answer`.
+async fn raw_backend(
+    answer: &'static str,
+) -> (std::net::SocketAddr, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let log = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&log);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let seen = std::sync::Arc::clone(&seen);
+            tokio::spawn(async move {
+                let mut buffer = [0; 8192];
+                while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                    seen.lock().unwrap().push(String::from_utf8_lossy(&buffer[..count]).into_owned());
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    (address, log)
+}
+
+#[tokio::test]
+async fn names_of_headers_keep_their_case() {
+    covers!("HTTPListenerPolicy.spec.preserveHttp1HeaderCase");
+    let (address, log) = raw_backend("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let mut world = World::empty().await;
+    world
+        .apply(
+            &[gateway(LISTENERS), service("default", "v1", "", &[address]), http_route("r", ROUTE)].concat(),
+        )
+        .await;
+    let call = world.call("a.example.org", "/");
+    world.expect(call, Want::Status(200)).await;
+    let port = world.port("PORT");
+    let ask = || async move {
+        let head = b"GET /case HTTP/1.1\r\nHost: a.example.org\r\nX-CaSe: 1\r\n\r\n";
+        raw(port, head, |all| all.windows(4).any(|it| it == b"\r\n\r\n")).await.unwrap();
+    };
+    ask().await;
+    assert!(log.lock().unwrap().last().unwrap().contains("x-case: 1"), "{log:?}");
+    world.apply(&on_gateway("preserveHttp1HeaderCase: true")).await;
+    until("the case is kept", || async {
+        ask().await;
+        let last = log.lock().unwrap().last().cloned().unwrap_or_default();
+        if last.contains("X-CaSe: 1") { Ok(()) } else { Err(last) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn upgrades_that_are_possible() {
+    covers!("HTTPListenerPolicy.spec.upgradeConfig.enabledUpgrades[]");
+    let (address, _log) =
+        raw_backend("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n").await;
+    let mut world = World::empty().await;
+    world
+        .apply(
+            &[gateway(LISTENERS), service("default", "v1", "", &[address]), http_route("r", ROUTE)].concat(),
+        )
+        .await;
+    let port = world.port("PORT");
+    let ask = |host: &'static str, upgrade: &'static str| async move {
+        let head =
+            format!("GET /ws HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n");
+        let answer =
+            raw(port, head.as_bytes(), |all| all.windows(4).any(|it| it == b"\r\n\r\n")).await.unwrap();
+        String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    until("websocket", || async {
+        let status = ask("a.example.org", "websocket").await;
+        if status == "101" { Ok(()) } else { Err(status) }
+    })
+    .await;
+    assert_eq!(ask("a.example.org", "made-up").await, "403");
+    world.apply(&on_gateway("upgradeConfig: {enabledUpgrades: [Made-Up]}")).await;
+    until("the upgrade of the policy", || async {
+        let status = ask("a.example.org", "made-up").await;
+        if status == "101" { Ok(()) } else { Err(status) }
+    })
+    .await;
+    // The route of a wildcard host is found late.
+    assert_eq!(ask("b.example.org", "made-up").await, "101");
+    assert_eq!(ask("a.example.org", "websocket").await, "403", "only what the policy names");
+}
+
+#[tokio::test]
+async fn connections_and_streams_that_do_nothing_end() {
+    covers!("HTTPListenerPolicy.spec.idleTimeout", "HTTPListenerPolicy.spec.streamIdleTimeout");
+    let mut world = World::empty().await;
+    let backend = Backend::replying("v1", |seen| match seen.path.as_str() {
+        "/slow" => Reply::After(Duration::from_secs(4)),
+        _ => Reply::Echo,
+    });
+    world.add_backend(backend.await).await;
+    world.apply(&[gateway(LISTENERS), http_route("r", ROUTE)].concat()).await;
+    let call = world.call("a.example.org", "/");
+    world.expect(call.clone(), Want::Backend("v1")).await;
+    let mut kept = call.connect().await.unwrap();
+    kept.send(&call).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert!(!kept.is_closed(), "an hour is the default");
+
+    world.apply(&on_gateway("idleTimeout: 1s")).await;
+    until("connections end", || async {
+        let mut kept = call.connect().await.map_err(|error| error.to_string())?;
+        kept.send(&call).await.map_err(|error| error.to_string())?;
+        // Envoy closes it after five more seconds, lest a request is on its way.
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        if kept.is_closed() { Ok(()) } else { Err("it is open".to_owned()) }
+    })
+    .await;
+
+    world.apply(&on_gateway("streamIdleTimeout: 1s")).await;
+    for host in ["a.example.org", "b.example.org"] {
+        let slow = world.call(host, "/slow");
+        let begin = Instant::now();
+        world.expect(slow, Want::Status(504)).await;
+        assert!(begin.elapsed() < Duration::from_secs(4), "{host}: {:?}", begin.elapsed());
+    }
+    // A TrafficPolicy that says otherwise wins.
+    world
+        .apply(&traffic_policy("t", "targetRefs: [{kind: HTTPRoute, name: r}]\ntimeout: {idle: 9s}\n"))
+        .await;
+    let slow = world.call("a.example.org", "/slow");
+    world.expect(slow, Want::Backend("v1")).await;
+}
+
+/// Envoy replaces filter chains in place: requests under way end as they began.
+#[tokio::test]
+async fn changes_cost_no_request() {
+    let mut world = world().await;
+    let port = world.port("PORT");
+    let call = |host: &str| Call::get(port, host, "/load");
+    let load = Load::start(vec![
+        Stream::kept("kept", call("a.example.org"), 50),
+        Stream::fresh("fresh", call("b.example.org"), 30),
+        // The Envoys of tests drain for one second only, at whose end a kept connection of HTTP/2 breaks.
+        Stream::fresh("h2", call("other.test").h2(), 30),
+    ]);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for spec in [
+        "healthCheck: {path: /up}, accessLogging: {fileSink: {path: /dev/null, stringFormat: '%PROTOCOL%'}}",
+        "idleTimeout: 10m, acceptHttp10: true, serverHeaderTransformation: Overwrite",
+        "streamIdleTimeout: 30s, buffer: {maxRequestBytes: 1000}, celValidation: {rules: [{expression: \"request.path == '/no'\"}]}",
+        "xffNumTrustedHops: 1, preserveHttp1HeaderCase: true",
+    ] {
+        world.apply(&on_gateway(spec)).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    world.delete("HTTPListenerPolicy", "p").await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    load.stop().await.assert_clean(200);
+    world.assert_nothing_rejected().await;
+}
