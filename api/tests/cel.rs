@@ -548,3 +548,31 @@ fn expressions_name_fields_that_have_a_type() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+#[test]
+fn guards_of_traffic_policies_are_whole() {
+    admits(
+        "TrafficPolicy",
+        &[
+            "csrf: {}",
+            "csrf: {percentageShadowed: 3, additionalOrigins: [{exact: a}, {safeRegex: b, ignoreCase: true}]}",
+            "rbac: {policy: {matchExpressions: ['true']}}",
+            "buffer: {maxRequestSize: 64Ki}",
+            "buffer: {disable: {}}",
+            "rateLimit: {local: {tokenBucket: {maxTokens: 1, fillInterval: 50ms}}}",
+        ],
+    );
+    refuses(
+        "TrafficPolicy",
+        "give percentageEnabled or percentageShadowed, not both",
+        &["csrf: {percentageEnabled: 1, percentageShadowed: 1}"],
+    );
+    refuses(
+        "TrafficPolicy",
+        "give exactly one of exact, prefix, suffix, contains, safeRegex",
+        &[
+            "csrf: {additionalOrigins: [{exact: a, prefix: b}]}",
+            "csrf: {additionalOrigins: [{ignoreCase: true}]}",
+        ],
+    );
+}

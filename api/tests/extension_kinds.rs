@@ -151,6 +151,18 @@ fn traffic_policy_of_kgateway_2_1() {
           request: {set: [{name: a, value: b}], add: [{name: c, value: d}], remove: [e]}
           response: {remove: [f]}
         autoHostRewrite: true
+        csrf:
+          percentageEnabled: 10
+          percentageShadowed: 20
+          additionalOrigins:
+          - {exact: a, ignoreCase: true}
+          - {prefix: a}
+          - {suffix: a}
+          - {contains: a}
+          - {safeRegex: a}
+        rbac: {action: Deny, policy: {matchExpressions: ['true']}}
+        buffer: {maxRequestSize: 64Ki, disable: {}}
+        rateLimit: {local: {tokenBucket: {maxTokens: 3, tokensPerFill: 2, fillInterval: 1s}}}
         ",
     );
     let cors = spec.cors.unwrap();

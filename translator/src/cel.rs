@@ -22,7 +22,7 @@ const MAX_DEPTH: usize = 40;
 const STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// Reads an expression over Envoy's attributes of a request
-/// (<https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/advanced/attributes>), macros expanded.
+/// (<https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/advanced/attributes>).
 ///
 /// # Errors
 /// What is wrong with it; the field is empty.

@@ -23,15 +23,16 @@ pub(crate) use self::parent::{Parent, ParentName};
 pub(crate) use self::references::References;
 use crate::backend::config::ConfigPolicy;
 use crate::backend::{BackendObject, ClusterId, Security, Upstream};
-use crate::gateway::GatewayModel;
 use crate::gateway::listener_set::ListenerSets;
+use crate::gateway::{GatewayModel, ListenerId};
 use crate::grants::{self, Reference};
 use crate::hostname::Hostname;
 use crate::listener_policy;
 use crate::object::{Age, Kind, NamespacedName, Object, ObjectKey, Stored};
+use crate::policy::merge::Priority;
 use crate::policy::{Policy, Target};
 use crate::route::RouteShares;
-use crate::store::Store;
+use crate::store::{Store, priority_annotation};
 use crate::tls::authorities::Anchors;
 use crate::tls::secret::SecretId;
 use crate::translator::state::{ClusterState, Users};
@@ -47,6 +48,8 @@ pub(crate) enum Dependency {
     Grants(String),
     /// The TrafficPolicies that name a target.
     PoliciesOn(Target),
+    /// What an object says of policies on it and on what is more specific.
+    PolicyPriority(ObjectKey),
     /// The TrafficPolicies of a namespace that select objects of a kind by label.
     Selectors(Kind, String),
     /// The HTTPListenerPolicies that name a target.
@@ -300,6 +303,13 @@ impl<'a> Reader<'a> {
         self.results.routes.get(route).into_iter().flatten().map(|(gateway, _)| gateway.clone()).collect()
     }
 
+    /// The listeners of a Gateway that took a route.
+    pub(crate) fn listeners_with(&self, route: &ObjectKey, gateway: &NamespacedName) -> Vec<ListenerId> {
+        self.note(&Dependency::Parents(route.clone()));
+        let shares = self.results.routes.get(route).into_iter().flatten();
+        shares.filter(|(name, _)| name == gateway).flat_map(|(_, share)| share.listeners.clone()).collect()
+    }
+
     /// A parsed TrafficPolicy by name.
     pub(crate) fn policy(&self, name: &NamespacedName) -> Option<&'a Arc<Policy>> {
         self.note(&Dependency::Object(ObjectKey::new(Kind::TrafficPolicy, &name.namespace, &name.name)));
@@ -421,23 +431,26 @@ impl<'a> Reader<'a> {
         )
     }
 
-    /// The TrafficPolicies on a target, by reference and by label, from the oldest to the youngest.
+    /// How policies on an object are merged with more specific ones; `None` if it does not say.
+    pub(crate) fn policy_priority(&self, key: &ObjectKey) -> Option<Priority> {
+        self.note(&Dependency::PolicyPriority(key.clone()));
+        self.store.object(key).and_then(priority_annotation).and_then(Priority::parse)
+    }
+
+    /// The TrafficPolicies on a target, by reference and by label, in order of precedence.
     pub(crate) fn policies_on(&self, target: &Target) -> Vec<&'a Arc<Policy>> {
         self.note(&Dependency::PoliciesOn(target.clone()));
         let mut found: Vec<&Arc<Policy>> =
             self.store.policies_on(target).filter(|policy| self.may_target(policy, target)).collect();
-        if target.section.is_some() {
-            found.sort_by(|a, b| a.age.cmp(&b.age));
-            return found;
-        }
         self.note(&Dependency::Selectors(target.kind, target.name.namespace.clone()));
         let mut selecting = self.store.policies_selecting(target.kind, &target.name.namespace).peekable();
         if selecting.peek().is_some() {
             let labels = self.labels(&target.key()).unwrap_or_default();
-            found.extend(selecting.filter(|policy| policy.selects(target.kind, &labels)));
+            let section = target.section.as_deref();
+            found.extend(selecting.filter(|policy| policy.selects(target.kind, section, &labels)));
         }
-        found.sort_by(|a, b| a.age.cmp(&b.age));
-        found.dedup_by(|a, b| a.age == b.age);
+        found.sort_by(|a, b| a.precedence().cmp(&b.precedence()));
+        found.dedup_by(|a, b| a.key == b.key);
         found
     }
 
@@ -446,21 +459,20 @@ impl<'a> Reader<'a> {
         self.note(&Dependency::ListenerPoliciesOn(target.clone()));
         let mut names: BTreeSet<&NamespacedName> = self.store.listener_policies().on(target).collect();
         names.retain(|name| self.listener_policy_may(name, target));
-        if target.section.is_none() {
-            self.note(&Dependency::ListenerSelectors(target.kind, target.name.namespace.clone()));
-            let selecting: Vec<_> =
-                self.store.listener_policies().selecting(target.kind, &target.name.namespace).collect();
-            if !selecting.is_empty() {
-                let labels = self.labels(&target.key()).unwrap_or_default();
-                let selects = |name: &&NamespacedName| {
-                    let policy = self.get::<HttpListenerPolicy>(&name.namespace, &name.name);
-                    policy.is_some_and(|policy| {
-                        let (_, selectors) = listener_policy::targets(policy, &mut Vec::new());
-                        selectors.iter().any(|selector| selector.selects(target.kind, &labels))
-                    })
-                };
-                names.extend(selecting.into_iter().filter(selects));
-            }
+        self.note(&Dependency::ListenerSelectors(target.kind, target.name.namespace.clone()));
+        let selecting: Vec<_> =
+            self.store.listener_policies().selecting(target.kind, &target.name.namespace).collect();
+        if !selecting.is_empty() {
+            let labels = self.labels(&target.key()).unwrap_or_default();
+            let section = target.section.as_deref();
+            let selects = |name: &&NamespacedName| {
+                let policy = self.get::<HttpListenerPolicy>(&name.namespace, &name.name);
+                policy.is_some_and(|policy| {
+                    let (_, selectors) = listener_policy::targets(policy, &mut Vec::new());
+                    selectors.iter().any(|selector| selector.selects(target.kind, section, &labels))
+                })
+            };
+            names.extend(selecting.into_iter().filter(selects));
         }
         let found = names.into_iter().filter_map(|name| self.get(&name.namespace, &name.name));
         let mut found: Vec<&Arc<HttpListenerPolicy>> = found.collect();

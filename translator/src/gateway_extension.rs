@@ -29,25 +29,9 @@ use crate::dependency::Reader;
 use crate::envoy::{regex_matcher, slot, u32_value};
 use crate::grants::{self, Reference};
 use crate::object::{Kind, NamespacedName, ObjectKey};
+use crate::policy::setting::Setting;
 use crate::policy::{Fields, Policy};
 use crate::problem::Fault;
-
-/// What a policy says of one kind of extension.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Setting<T> {
-    /// Switched off here, whatever a higher level says.
-    Disabled,
-    Enabled(T),
-}
-
-impl<T> Setting<T> {
-    fn enabled(&self) -> Option<&T> {
-        match self {
-            Self::Disabled => None,
-            Self::Enabled(it) => Some(it),
-        }
-    }
-}
 
 /// The extension that a policy names.
 #[derive(Clone, Debug, PartialEq)]

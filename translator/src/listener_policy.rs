@@ -33,7 +33,8 @@ use crate::backend::resolve::Unresolved;
 use crate::dependency::Reader;
 use crate::gateway::ListenerId;
 use crate::object::{Kind, NamespacedName, ObjectKey};
-use crate::policy::{FieldNames, Target};
+use crate::policy::Target;
+use crate::policy::fields::FieldName;
 use crate::problem::Fault;
 use crate::telemetry;
 
@@ -97,7 +98,7 @@ impl HostSettings {
         take(&mut self.stream_idle_timeout, lower.stream_idle_timeout.as_ref());
     }
 
-    fn names(&self) -> FieldNames {
+    fn names(&self) -> Vec<FieldName> {
         named([
             ("basicAuth", self.basic_auth.is_some()),
             ("celValidation", self.cel.is_some()),
@@ -122,7 +123,7 @@ impl ConnectionSettings {
         take(&mut self.default_host_for_http10, lower.default_host_for_http10.as_ref());
     }
 
-    fn names(&self) -> FieldNames {
+    fn names(&self) -> Vec<FieldName> {
         named([
             ("accessLog", self.access_logs.is_some()),
             ("tracing", self.tracing.is_some()),
@@ -167,7 +168,7 @@ impl ConnectionSettings {
     }
 }
 
-fn named<const N: usize>(fields: [(&'static str, bool); N]) -> FieldNames {
+fn named<const N: usize>(fields: [(&'static str, bool); N]) -> Vec<FieldName> {
     fields.into_iter().filter_map(|(name, set)| set.then_some(name)).collect()
 }
 
@@ -192,7 +193,7 @@ impl Policy {
         self.faults.is_empty()
     }
 
-    fn names(&self) -> FieldNames {
+    fn names(&self) -> Vec<FieldName> {
         let mut names = self.host.names();
         names.extend(self.connection.names());
         names

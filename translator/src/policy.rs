@@ -1,19 +1,35 @@
 //! TrafficPolicy: one normalised form for both dialects, and the merge of several.
 //!
-//! More specific wins field by field (rule, route, listener, ListenerSet, Gateway); on one level the older wins. A policy that is
-//! not valid is not applied; if it protects something, the routes it targets answer 500 until it is mended.
+//! More specific wins field by field (rule, route, listener, ListenerSet, Gateway), see [`merge`]; on one level the heavier wins, then
+//! the older. A policy that is not valid is not applied; if it protects something, the routes it targets answer 500 until it is mended.
 
+mod buffer;
+mod csrf;
+pub(crate) mod fields;
+mod local_rate_limit;
+pub(crate) mod merge;
+mod rbac;
+pub(crate) mod setting;
 pub(crate) mod status;
 
+pub(crate) use self::fields::Fields;
+
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_api::duration;
 use postern_api::kgateway::{PolicyTargetRef, PolicyTargetSelector, TrafficPolicy, TrafficPolicySpec};
 
+use self::buffer::Buffer;
+use self::csrf::Csrf;
+use self::local_rate_limit::LocalRateLimit;
+use self::rbac::Rbac;
+use self::setting::Setting;
+use crate::gateway::ListenerId;
 use crate::gateway_extension::Uses;
 use crate::object::{Age, Kind, NamespacedName, ObjectKey};
 use crate::problem::Fault;
@@ -47,6 +63,19 @@ impl fmt::Display for Target {
     }
 }
 
+/// What a policy on a listener can be on, the most specific first. The Gateway of a ListenerSet has the last word (GEP-1713).
+pub(crate) fn listener_targets(gateway: &NamespacedName, listener: &ListenerId) -> Vec<Target> {
+    let section = Some(listener.name.as_str());
+    let whole = Target::new(Kind::Gateway, gateway, None);
+    match &listener.set {
+        None => vec![Target::new(Kind::Gateway, gateway, section), whole],
+        Some(set) => {
+            let of_set = |section| Target::new(Kind::ListenerSet, set, section);
+            vec![of_set(section), of_set(None), whole]
+        }
+    }
+}
+
 /// One entry of `targetRefs` that can be read.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PolicyTarget {
@@ -59,80 +88,23 @@ pub(crate) struct PolicyTarget {
 pub(crate) struct Selector {
     pub(crate) kind: Kind,
     labels: BTreeMap<String, String>,
-    section: Option<String>,
+    pub(crate) section: Option<String>,
 }
 
 impl Selector {
-    /// True if it selects a whole object of `kind` with these labels.
-    pub(crate) fn selects(&self, kind: Kind, labels: &BTreeMap<String, String>) -> bool {
-        self.kind == kind
-            && self.section.is_none()
-            && self.labels.iter().all(|(k, v)| labels.get(k) == Some(v))
-    }
-}
-
-/// CORS in a policy.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum CorsSetting {
-    /// Switched off here, whatever a higher level says.
-    Disabled,
-    Enabled(Cors),
-}
-
-/// The fields that a policy can set; `None` leaves the field to others.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Fields {
-    pub(crate) request_timeout: Option<Duration>,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) retry: Option<Retry>,
-    pub(crate) request_headers: Option<HeaderModifier>,
-    pub(crate) response_headers: Option<HeaderModifier>,
-    pub(crate) cors: Option<CorsSetting>,
-    pub(crate) extensions: Uses,
-    /// The Host header becomes the name of the backend.
-    pub(crate) auto_host: Option<bool>,
-}
-
-/// The names of the fields that one policy took from another.
-pub(crate) type FieldNames = Vec<&'static str>;
-
-impl Fields {
-    /// Takes every field that is still open from `lower`.
-    fn fill(&mut self, lower: &Self) {
-        fn take<T: Clone>(field: &mut Option<T>, lower: Option<&T>) {
-            if field.is_none() {
-                *field = lower.cloned();
-            }
-        }
-        take(&mut self.request_timeout, lower.request_timeout.as_ref());
-        take(&mut self.idle_timeout, lower.idle_timeout.as_ref());
-        take(&mut self.retry, lower.retry.as_ref());
-        take(&mut self.request_headers, lower.request_headers.as_ref());
-        take(&mut self.response_headers, lower.response_headers.as_ref());
-        take(&mut self.cors, lower.cors.as_ref());
-        take(&mut self.extensions.authorization, lower.extensions.authorization.as_ref());
-        take(&mut self.extensions.processing, lower.extensions.processing.as_ref());
-        take(&mut self.extensions.limits, lower.extensions.limits.as_ref());
-        take(&mut self.auto_host, lower.auto_host.as_ref());
+    /// True if it selects the section of an object of `kind` with these labels, or all of it (`None`).
+    pub(crate) fn selects(
+        &self,
+        kind: Kind,
+        section: Option<&str>,
+        labels: &BTreeMap<String, String>,
+    ) -> bool {
+        self.kind == kind && self.section.as_deref() == section && self.matches(labels)
     }
 
-    /// The fields that are set.
-    pub(crate) fn names(&self) -> FieldNames {
-        [
-            ("timeout.request", self.request_timeout.is_some()),
-            ("timeout.idle", self.idle_timeout.is_some()),
-            ("retries", self.retry.is_some()),
-            ("requestHeaderModifier", self.request_headers.is_some()),
-            ("responseHeaderModifier", self.response_headers.is_some()),
-            ("cors", self.cors.is_some()),
-            ("extAuth", self.extensions.authorization.is_some()),
-            ("extProc", self.extensions.processing.is_some()),
-            ("rateLimit.global", self.extensions.limits.is_some()),
-            ("autoHostRewrite", self.auto_host.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(name, set)| set.then_some(name))
-        .collect()
+    /// True if an object with these labels is selected.
+    pub(crate) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
     }
 }
 
@@ -141,6 +113,8 @@ impl Fields {
 pub(crate) struct Policy {
     pub(crate) key: ObjectKey,
     pub(crate) age: Age,
+    /// Among policies on one target the heavier wins (`kgateway.dev/policy-weight`).
+    weight: i32,
     pub(crate) generation: Option<i64>,
     pub(crate) targets: Vec<PolicyTarget>,
     pub(crate) selectors: Vec<Selector>,
@@ -182,18 +156,29 @@ impl Policy {
         Self {
             key,
             age: Age::of(&policy.metadata),
+            weight: weight(&policy.metadata, &mut faults),
             generation: policy.metadata.generation,
             targets,
             selectors,
             fields,
             faults,
-            protects: Uses::wanted_by(&policy.spec),
+            protects: protects(&policy.spec),
         }
     }
 
-    /// True if one of the selectors selects a whole object of `kind` with these labels.
-    pub(crate) fn selects(&self, kind: Kind, labels: &BTreeMap<String, String>) -> bool {
-        self.selectors.iter().any(|selector| selector.selects(kind, labels))
+    /// The order of precedence among policies on one target.
+    pub(crate) fn precedence(&self) -> (Reverse<i32>, &Age) {
+        (Reverse(self.weight), &self.age)
+    }
+
+    /// True if one of the selectors selects the section of an object of `kind` with these labels, or all of it (`None`).
+    pub(crate) fn selects(
+        &self,
+        kind: Kind,
+        section: Option<&str>,
+        labels: &BTreeMap<String, String>,
+    ) -> bool {
+        self.selectors.iter().any(|selector| selector.selects(kind, section, labels))
     }
 
     pub(crate) fn is_valid(&self) -> bool {
@@ -201,25 +186,25 @@ impl Policy {
     }
 }
 
-/// What policies say about one rule on one listener.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Effective {
-    pub(crate) fields: Fields,
-    /// A policy that protects the rule is not valid, and why: the rule must not be served.
-    pub(crate) blocked: Option<String>,
+/// The annotation that weighs a policy against others on the same target (kgateway v2.1).
+const WEIGHT_ANNOTATION: &str = "kgateway.dev/policy-weight";
+
+fn weight(metadata: &ObjectMeta, faults: &mut Vec<Fault>) -> i32 {
+    let value = metadata.annotations.as_ref().and_then(|annotations| annotations.get(WEIGHT_ANNOTATION));
+    let Some(value) = value else { return 0 };
+    value.parse().unwrap_or_else(|_| {
+        faults.push(Fault::new(
+            format!("metadata.annotations[{WEIGHT_ANNOTATION}]"),
+            format!("{value:?} is not a whole number"),
+            "use a number such as 10; the heavier policy wins, and 0 is the weight of all others",
+        ));
+        0
+    })
 }
 
-/// Merges policies, the most specific level first and the oldest first in each level.
-pub(crate) fn merge<'a>(policies: impl IntoIterator<Item = &'a Arc<Policy>>) -> Effective {
-    let mut effective = Effective::default();
-    for policy in policies {
-        if policy.is_valid() {
-            effective.fields.fill(&policy.fields);
-        } else if policy.protects {
-            effective.blocked.get_or_insert_with(|| format!("{} protects it and is not valid", policy.key));
-        }
-    }
-    effective
+/// True if something would be open that the policy is to close, if it were not applied.
+fn protects(spec: &TrafficPolicySpec) -> bool {
+    Uses::wanted_by(spec) || spec.rbac.is_some() || spec.csrf.is_some()
 }
 
 /// Kinds that a TrafficPolicy can be on.
@@ -257,14 +242,10 @@ pub(crate) fn targets(
     for (index, selector) in selectors_given.iter().enumerate() {
         let field = format!("spec.targetSelectors[{index}]");
         match target_kind(selector.group(), &selector.kind) {
-            Some(kind) if selector.section_name.is_none() => {
-                selectors.push(Selector { kind, labels: selector.match_labels.clone(), section: None });
+            Some(kind) => {
+                let (labels, section) = (selector.match_labels.clone(), selector.section_name.clone());
+                selectors.push(Selector { kind, labels, section });
             }
-            Some(_) => faults.push(Fault::new(
-                format!("{field}.sectionName"),
-                "a selector cannot name a section",
-                "use targetRefs with a sectionName",
-            )),
             None => faults.push(Fault::new(
                 format!("{field}.kind"),
                 format!("{} (group {:?}) cannot be a target", selector.kind, selector.group()),
@@ -343,10 +324,22 @@ fn fields(key: &ObjectKey, spec: &TrafficPolicySpec, faults: &mut Vec<Fault>) ->
     }
     if let Some(cors) = &spec.cors {
         out.cors = if cors.disable.as_ref().is_some_and(|d| d.is_set()) {
-            Some(CorsSetting::Disabled)
+            Some(Setting::Disabled)
         } else {
-            Cors::from_policy(cors).map_err(|f| keep(f, "spec.cors")).ok().map(CorsSetting::Enabled)
+            Cors::from_policy(cors).map_err(|f| keep(f, "spec.cors")).ok().map(Setting::Enabled)
         };
+    }
+    if let Some(csrf) = &spec.csrf {
+        out.csrf = Csrf::parse(csrf).map_err(|f| keep(f, "spec.csrf")).ok();
+    }
+    if let Some(rbac) = &spec.rbac {
+        out.rbac = Rbac::parse(rbac).map_err(|f| keep(f, "spec.rbac")).ok();
+    }
+    if let Some(local) = spec.rate_limit.as_ref().and_then(|limit| limit.local.as_ref()) {
+        out.local_rate_limit = LocalRateLimit::parse(local).map_err(|f| keep(f, "spec.rateLimit.local")).ok();
+    }
+    if let Some(buffer) = &spec.buffer {
+        out.buffer = Buffer::parse(buffer).map_err(|f| keep(f, "spec.buffer")).ok();
     }
     out.extensions = Uses::parse(key, spec, faults);
     if let (Some(total), Some(Some(per_try))) =

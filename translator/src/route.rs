@@ -13,7 +13,7 @@ mod http;
 pub(crate) mod matches;
 pub(crate) mod order;
 mod parents;
-mod re2;
+pub(crate) mod re2;
 mod redirect;
 pub(crate) mod retry;
 mod rule;

@@ -13,6 +13,7 @@ use crate::backend::{tls_policy, traffic_policy};
 use crate::dependency::Dependency;
 use crate::listener_policy;
 use crate::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
+use crate::policy::merge::PRIORITY_ANNOTATION;
 use crate::policy::{Policy, Target};
 use crate::tls::authorities::{self, Anchors};
 
@@ -90,6 +91,9 @@ impl Store {
                     names.remove(&name);
                 }
             }
+        }
+        if old.as_ref().and_then(priority_annotation) != object.as_ref().and_then(priority_annotation) {
+            touched.push(Dependency::PolicyPriority(key.clone()));
         }
         self.reindex(&key, old.as_ref(), object.as_ref(), &mut touched);
         touched
@@ -455,6 +459,11 @@ fn change<K: std::hash::Hash + Eq>(
     } else {
         names.remove(name);
     }
+}
+
+/// What an object says of policies on it and on what is more specific, as it is written.
+pub(crate) fn priority_annotation(object: &Object) -> Option<&str> {
+    object.metadata().annotations.as_ref()?.get(PRIORITY_ANNOTATION).map(String::as_str)
 }
 
 /// Whose endpoints a slice has.

@@ -656,7 +656,10 @@ impl Translator {
         self.set_status(key.clone(), status);
         let old = self.routes.remove(key).unwrap_or_default();
         self.replace_shares(&old, &mut shares);
-        if !old.iter().map(|(gateway, _)| gateway).eq(shares.iter().map(|(gateway, _)| gateway)) {
+        let parents = |shares: &RouteShares| -> Vec<_> {
+            shares.iter().map(|(gateway, share)| (gateway.clone(), share.listeners.clone())).collect()
+        };
+        if parents(&old) != parents(&shares) {
             self.dirty.extend(self.dependencies.readers(&Dependency::Parents(key.clone())).cloned());
         }
         if exists {

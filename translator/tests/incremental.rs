@@ -354,6 +354,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {targetRefs: [{kind: HTTPRoute, name: r1}], extAuth: {extensionRef: {name: gone}}}",
             "spec: {targetRefs: [{kind: HTTPRoute, name: r1}, {kind: Gateway, name: one}], extAuth: {extensionRef: {name: ext}, contextExtensions: {a: b}}, rateLimit: {extensionRef: {name: ext, namespace: b}}}",
             "spec: {targetRefs: [{kind: Gateway, name: one}], extProc: {extensionRef: {name: ext, namespace: b}}}",
+            "spec: {targetSelectors: [{kind: HTTPRoute, matchLabels: {app: x}, sectionName: n}], rbac: {policy: {matchExpressions: ['true']}}}",
         ],
     ),
     (
@@ -365,6 +366,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {targetRefs: [{kind: HTTPRoute, name: nowhere}], timeout: {request: oops}}",
             "spec: {targetRefs: [{kind: ListenerSet, name: more}], timeout: {request: 7s}}",
             "spec: {targetRefs: [{kind: HTTPRoute, name: r1}], extAuth: {disable: {}}, extProc: {extensionRef: {name: ext}}}",
+            "spec: {targetRefs: [{kind: Gateway, name: one}], rbac: {policy: {matchExpressions: ['false']}}}",
             "spec: {targetRefs: [{kind: ListenerSet, name: more, sectionName: http}, {kind: ListenerSet, name: gone}], retries: {attempts: 3, retryOn: 5xx}}",
         ],
     ),

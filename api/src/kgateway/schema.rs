@@ -202,6 +202,12 @@ pub(super) fn exactly_one(types: &[(&str, &str)]) -> Rule {
     rule(format!("[{given}].filter(x, x).size() == 1"), format!("give exactly one of {fields}"))
 }
 
+/// Exactly one of some fields.
+pub(super) fn exactly_one_of(fields: &[&str]) -> Rule {
+    let given = join(fields, ", ", |field| format!("has(self.{field})"));
+    rule(format!("[{given}].filter(x, x).size() == 1"), format!("give exactly one of {}", fields.join(", ")))
+}
+
 /// At most one of two fields.
 pub(super) fn at_most_one(one: &str, other: &str) -> Rule {
     rule(format!("!(has(self.{one}) && has(self.{other}))"), format!("give {one} or {other}, not both"))

@@ -1,12 +1,14 @@
 //! TrafficPolicy: what happens to requests, beyond what routes can say.
 
 mod extensions;
+mod guards;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::extensions::*;
+pub use self::guards::*;
 use super::schema::{
     attempt_within_request, auto_host_rewrite_of_routes, either, go_duration, retry_conditions,
 };
@@ -75,6 +77,15 @@ pub struct TrafficPolicySpec {
     /// Rate limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimitPolicy>,
+    /// Protection against requests that other sites forge (kgateway v2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csrf: Option<CsrfPolicy>,
+    /// Conditions on requests (kgateway v2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rbac: Option<RbacPolicy>,
+    /// Buffering of requests (kgateway v2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<RequestBuffer>,
     /// Timeouts. In kgateway v2.1 this field is called timeouts; give one of the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<TimeoutPolicy>,
@@ -116,7 +127,11 @@ pub struct RateLimitPolicy {
     /// Limits that a service counts for all proxies (kgateway v2.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub global: Option<GlobalRateLimit>,
-    /// Switches off what policies with less specific targets switch on.
+    /// Limits that each proxy counts by itself (kgateway v2.1). An empty object switches off those of policies with less specific
+    /// targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalRateLimit>,
+    /// Switches off what a service counts for policies with less specific targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disable: Option<Disable>,
 }

@@ -18,6 +18,8 @@ mod client_certificates;
 mod cors;
 #[path = "traffic/default_gateways.rs"]
 mod default_gateways;
+#[path = "traffic/dialects.rs"]
+mod dialects;
 #[path = "traffic/ext_auth.rs"]
 mod ext_auth;
 #[path = "traffic/ext_proc.rs"]
@@ -34,6 +36,8 @@ mod external_names;
 mod gateways;
 #[path = "traffic/grpc.rs"]
 mod grpc;
+#[path = "traffic/guards.rs"]
+mod guards;
 #[path = "traffic/headers.rs"]
 mod headers;
 #[path = "traffic/hostnames.rs"]

@@ -1,13 +1,13 @@
 //! From the parser's tree to the message that Envoy reads.
 
 use cel::common::ast::{
-    CallExpr, ComprehensionExpr, EntryExpr, Expr as Parsed, IdedEntryExpr, IdedExpr, ListExpr, LiteralValue,
-    MapExpr, SelectExpr, StructExpr,
+    CallExpr, EntryExpr, Expr as Parsed, IdedEntryExpr, IdedExpr, ListExpr, LiteralValue, MapExpr,
+    SelectExpr, StructExpr,
 };
 use envoy_types::pb::google::api::expr::v1alpha1::constant::ConstantKind;
 use envoy_types::pb::google::api::expr::v1alpha1::expr::create_struct::{Entry, entry::KeyKind};
 use envoy_types::pb::google::api::expr::v1alpha1::expr::{
-    Call, Comprehension, CreateList, CreateStruct, ExprKind, Ident, Select,
+    Call, CreateList, CreateStruct, ExprKind, Ident, Select,
 };
 use envoy_types::pb::google::api::expr::v1alpha1::{Constant, Expr};
 
@@ -21,7 +21,10 @@ pub(super) fn expression(parsed: &IdedExpr, depth: usize) -> Result<Expr, Fault>
     let kind = match &parsed.expr {
         Parsed::Unspecified => return Err(unsupported("an empty part")),
         Parsed::Call(it) => call(it, depth)?,
-        Parsed::Comprehension(it) => comprehension(it, depth)?,
+        // Envoy switches them off, because their cost is not bounded by their size.
+        Parsed::Comprehension(_) => {
+            return Err(unsupported("the macros all, exists, exists_one, filter and map"));
+        }
         Parsed::Ident(name) => ExprKind::IdentExpr(Ident { name: name.clone() }),
         Parsed::List(it) => list(it, depth)?,
         Parsed::Literal(it) => ExprKind::ConstExpr(Constant { constant_kind: Some(literal(it)) }),
@@ -54,22 +57,6 @@ fn call(call: &CallExpr, depth: usize) -> Result<ExprKind, Fault> {
         target,
         function: call.func_name.clone(),
         args: all(&call.args, depth)?,
-    })))
-}
-
-fn comprehension(it: &ComprehensionExpr, depth: usize) -> Result<ExprKind, Fault> {
-    if it.iter_var2.is_some() {
-        return Err(unsupported("a macro with two variables"));
-    }
-    Ok(ExprKind::ComprehensionExpr(Box::new(Comprehension {
-        iter_var: it.iter_var.clone(),
-        iter_range: boxed(&it.iter_range, depth)?,
-        accu_var: it.accu_var.clone(),
-        accu_init: boxed(&it.accu_init, depth)?,
-        loop_condition: boxed(&it.loop_cond, depth)?,
-        loop_step: boxed(&it.loop_step, depth)?,
-        result: boxed(&it.result, depth)?,
-        ..Comprehension::default()
     })))
 }
 

@@ -9,8 +9,7 @@ fn what_envoy_can_evaluate() {
     for text in [
         "request.headers['x-role'] == 'admin' && request.path.startsWith('/p')",
         "has(request.headers.referer) || 'x-role' in request.headers",
-        "request.headers.exists(name, name.startsWith('x-'))",
-        "['GET', 'HEAD'].all(method, method != request.method)",
+        "request.method in ['GET', 'HEAD']",
         "source.address.matches('^10[.]') ? true : connection.mtls",
         "metadata.filter_metadata['envoy.filters.http.jwt_authn'].payload.sub == 'me'",
         "timestamp('2030-01-01T00:00:00Z') > request.time && request.time.getHours('Europe/Berlin') < 20",
@@ -33,8 +32,7 @@ fn what_it_cannot() {
         ("launch(request.path)", "the function launch is unknown"),
         ("request.path.reverse() == ''", "the function reverse is unknown"),
         ("request.path.startsWith()", "startsWith does not take 1 arguments"),
-        ("[1].exists(x, y == x)", "y is unknown"),
-        ("[1].exists(x, x == 1) && x == 1", "x is unknown"),
+        ("[1].exists(x, x == 1)", "Envoy cannot evaluate the macros all, exists, exists_one, filter and map"),
         ("Message{a: 1}", "Envoy cannot evaluate the message Message"),
     ] {
         assert_eq!(message(text), expected, "{text}");
@@ -64,12 +62,12 @@ fn size_and_depth_are_bounded() {
 /// The ids of all parts differ: Envoy keeps intermediate values by them.
 #[test]
 fn ids_are_unique() {
-    let expression = parse("[1, 2].exists(x, x > 1) && request.headers['a'] == 'b'").unwrap();
+    let expression = parse("[1, 2 + 3][0] > 1 && request.headers['a'] == 'b'").unwrap();
     let text = format!("{expression:?}");
     let mut ids: Vec<&str> =
         text.split("Expr { id: ").skip(1).filter_map(|rest| rest.split(',').next()).collect();
     let count = ids.len();
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!((ids.len(), count > 15), (count, true), "{text}");
+    assert_eq!((ids.len(), count > 10), (count, true), "{text}");
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use envoy_types::pb::google::api::expr::v1alpha1::Expr;
 use envoy_types::pb::google::api::expr::v1alpha1::expr::create_struct::entry::KeyKind;
-use envoy_types::pb::google::api::expr::v1alpha1::expr::{Call, Comprehension, ExprKind, Select};
+use envoy_types::pb::google::api::expr::v1alpha1::expr::{Call, ExprKind, Select};
 
 use crate::problem::Fault;
 
@@ -148,95 +148,63 @@ const TYPES: &[&str] = &["bool", "bytes", "double", "int", "list", "map", "null_
 
 /// Checks that Envoy knows every name.
 pub(super) fn check(expression: &Expr) -> Result<(), Fault> {
-    Scope::default().check(expression)
+    match &expression.expr_kind {
+        Some(ExprKind::IdentExpr(ident)) => check_ident(&ident.name),
+        Some(ExprKind::SelectExpr(select)) => check_select(select),
+        Some(ExprKind::CallExpr(call)) => check_call(call),
+        Some(ExprKind::ListExpr(list)) => list.elements.iter().try_for_each(check),
+        Some(ExprKind::StructExpr(map)) => map.entries.iter().try_for_each(|entry| {
+            if let Some(KeyKind::MapKey(key)) = &entry.key_kind {
+                check(key)?;
+            }
+            entry.value.iter().try_for_each(check)
+        }),
+        Some(ExprKind::ConstExpr(_) | ExprKind::ComprehensionExpr(_)) | None => Ok(()),
+    }
 }
 
-/// The variables of the macros around an expression.
-#[derive(Default)]
-struct Scope<'a>(Vec<&'a str>);
-
-impl<'a> Scope<'a> {
-    fn check(&mut self, expression: &'a Expr) -> Result<(), Fault> {
-        match &expression.expr_kind {
-            None | Some(ExprKind::ConstExpr(_)) => Ok(()),
-            Some(ExprKind::IdentExpr(ident)) => self.ident(&ident.name),
-            Some(ExprKind::SelectExpr(select)) => self.select(select),
-            Some(ExprKind::CallExpr(call)) => self.call(call),
-            Some(ExprKind::ListExpr(list)) => list.elements.iter().try_for_each(|it| self.check(it)),
-            Some(ExprKind::StructExpr(map)) => map.entries.iter().try_for_each(|entry| {
-                if let Some(KeyKind::MapKey(key)) = &entry.key_kind {
-                    self.check(key)?;
-                }
-                entry.value.iter().try_for_each(|value| self.check(value))
-            }),
-            Some(ExprKind::ComprehensionExpr(it)) => self.comprehension(it),
-        }
+fn check_ident(name: &str) -> Result<(), Fault> {
+    if TYPES.contains(&name) || ATTRIBUTES.iter().any(|(attribute, _)| *attribute == name) {
+        return Ok(());
     }
+    let names: Vec<&str> = ATTRIBUTES.iter().map(|(attribute, _)| *attribute).collect();
+    Err(Fault::new("", format!("{name} is unknown"), format!("use one of {}", names.join(", "))))
+}
 
-    fn ident(&self, name: &str) -> Result<(), Fault> {
-        let known = self.0.contains(&name)
-            || TYPES.contains(&name)
-            || ATTRIBUTES.iter().any(|(attribute, _)| *attribute == name);
-        if known {
-            return Ok(());
+fn check_select(select: &Select) -> Result<(), Fault> {
+    let Some(operand) = select.operand.as_deref() else { return Ok(()) };
+    check(operand)?;
+    let Some(ExprKind::IdentExpr(ident)) = &operand.expr_kind else { return Ok(()) };
+    match ATTRIBUTES.iter().find(|(attribute, _)| *attribute == ident.name) {
+        Some((attribute, fields)) if !fields.is_empty() && !fields.contains(&select.field.as_str()) => {
+            Err(Fault::new(
+                "",
+                format!("{attribute}.{} is unknown", select.field),
+                format!("{attribute} has {}", fields.join(", ")),
+            ))
         }
-        let names: Vec<&str> = ATTRIBUTES.iter().map(|(attribute, _)| *attribute).collect();
-        Err(Fault::new("", format!("{name} is unknown"), format!("use one of {}", names.join(", "))))
+        _ => Ok(()),
     }
+}
 
-    fn select(&mut self, select: &'a Select) -> Result<(), Fault> {
-        let Some(operand) = select.operand.as_deref() else { return Ok(()) };
-        self.check(operand)?;
-        let Some(ExprKind::IdentExpr(ident)) = &operand.expr_kind else { return Ok(()) };
-        if self.0.contains(&ident.name.as_str()) {
-            return Ok(());
+fn check_call(call: &Call) -> Result<(), Fault> {
+    let arguments = call.args.len() + usize::from(call.target.is_some());
+    // Operators have names that nobody can write.
+    let operator = call.function.contains(|c: char| !c.is_ascii_alphanumeric());
+    match FUNCTIONS.iter().find(|(name, _)| *name == call.function) {
+        None if !operator => {
+            let names: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
+            let remedy = format!("use has or one of {}", names.join(", "));
+            return Err(Fault::new("", format!("the function {} is unknown", call.function), remedy));
         }
-        let fields = ATTRIBUTES.iter().find(|(attribute, _)| *attribute == ident.name);
-        match fields {
-            Some((attribute, fields)) if !fields.is_empty() && !fields.contains(&select.field.as_str()) => {
-                Err(Fault::new(
-                    "",
-                    format!("{attribute}.{} is unknown", select.field),
-                    format!("{attribute} has {}", fields.join(", ")),
-                ))
-            }
-            _ => Ok(()),
+        Some((name, expected)) if !expected.contains(&arguments) => {
+            return Err(Fault::new(
+                "",
+                format!("{name} does not take {arguments} arguments"),
+                "count the value in front of the dot as one",
+            ));
         }
+        _ => {}
     }
-
-    fn call(&mut self, call: &'a Call) -> Result<(), Fault> {
-        let arguments = call.args.len() + usize::from(call.target.is_some());
-        // Operators have names that nobody can write.
-        let operator = call.function.contains(|c: char| !c.is_ascii_alphanumeric());
-        let known = FUNCTIONS.iter().find(|(name, _)| *name == call.function);
-        match known {
-            None if !operator => {
-                let names: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
-                let remedy =
-                    format!("use has, all, exists, exists_one, map, filter or one of {}", names.join(", "));
-                return Err(Fault::new("", format!("the function {} is unknown", call.function), remedy));
-            }
-            Some((name, expected)) if !expected.contains(&arguments) => {
-                return Err(Fault::new(
-                    "",
-                    format!("{name} does not take {arguments} arguments"),
-                    "count the value in front of the dot as one",
-                ));
-            }
-            _ => {}
-        }
-        call.target.iter().map(AsRef::as_ref).chain(&call.args).try_for_each(|it| self.check(it))
-    }
-
-    fn comprehension(&mut self, it: &'a Comprehension) -> Result<(), Fault> {
-        let mut outer = |part: &'a Option<Box<Expr>>| part.iter().try_for_each(|part| self.check(part));
-        outer(&it.iter_range)?;
-        outer(&it.accu_init)?;
-        self.0.extend([it.iter_var.as_str(), it.accu_var.as_str()]);
-        for part in [&it.loop_condition, &it.loop_step, &it.result] {
-            part.iter().try_for_each(|part| self.check(part))?;
-        }
-        self.0.truncate(self.0.len() - 2);
-        Ok(())
-    }
+    call.target.iter().map(AsRef::as_ref).chain(&call.args).try_for_each(check)
 }

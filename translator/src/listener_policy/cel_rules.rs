@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn numbers_are_unique() {
-        let text = "{expression: \"request.path in ['/a', '/b']\"}, {expression: \"request.headers.exists(h, h == 'x')\"}";
+        let text = "{expression: \"request.path in ['/a', '/b']\"}, {expression: \"'x' in request.headers && size(request.path) > 1\"}";
         let mut condition = rules(text).unwrap().conditions().next().unwrap();
         number(&mut condition, &mut 0);
         let mut found = Vec::new();

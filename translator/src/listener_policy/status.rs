@@ -46,12 +46,11 @@ pub(crate) fn translate(
     let mut targets: Vec<(String, Target)> = referred.into_iter().map(|it| (it.field, it.object)).collect();
     for selector in &selectors {
         let found = reader.objects_in(selector.kind, &key.namespace);
-        let found = found.into_iter().filter(|(_, labels)| selector.selects(selector.kind, labels));
-        targets.extend(
-            found.map(|(name, _)| {
-                ("spec.targetSelectors".to_owned(), Target::new(selector.kind, &name, None))
-            }),
-        );
+        let found = found.into_iter().filter(|(_, labels)| selector.matches(labels));
+        let section = selector.section.as_deref();
+        targets.extend(found.map(|(name, _)| {
+            ("spec.targetSelectors".to_owned(), Target::new(selector.kind, &name, section))
+        }));
     }
     let count = targets.len();
     targets.retain(|(_, target)| !is_foreign(reader, target));

@@ -7,7 +7,8 @@ use postern_api::gateway_api::{
     PolicyStatus, condition_type, reason,
 };
 
-use super::{Policy, Target};
+use super::fields::FieldName;
+use super::{Policy, Target, listener_targets, merge};
 use crate::Options;
 use crate::dependency::Reader;
 use crate::gateway_extension;
@@ -41,12 +42,11 @@ pub(crate) fn translate(
         policy.targets.iter().map(|t| (t.field.clone(), t.object.clone())).collect();
     for selector in &policy.selectors {
         let selected = reader.objects_in(selector.kind, &name.namespace);
-        let selected = selected.into_iter().filter(|(_, labels)| policy.selects(selector.kind, labels));
-        targets.extend(
-            selected.map(|(name, _)| {
-                ("spec.targetSelectors".to_owned(), Target::new(selector.kind, &name, None))
-            }),
-        );
+        let selected = selected.into_iter().filter(|(_, labels)| selector.matches(labels));
+        let section = selector.section.as_deref();
+        targets.extend(selected.map(|(name, _)| {
+            ("spec.targetSelectors".to_owned(), Target::new(selector.kind, &name, section))
+        }));
     }
     let mut ancestors: BTreeMap<ParentReference, Vec<Outcome>> = BTreeMap::new();
     for (field, target) in targets {
@@ -122,14 +122,43 @@ fn outcome(reader: &Reader<'_>, policy: &Policy, target: &Target) -> Outcome {
     }
     let mut lost = BTreeMap::new();
     let older = reader.policies_on(target).into_iter().take_while(|other| other.key != policy.key);
-    let own = policy.fields.names();
+    let own: Vec<FieldName> = policy.fields.names().collect();
     for winner in older.filter(|other| other.is_valid()) {
-        for field in winner.fields.names().into_iter().filter(|field| own.contains(field)) {
+        for field in winner.fields.names().filter(|field| own.contains(field)) {
             lost.entry(field).or_insert_with(|| winner.key.to_string());
+        }
+    }
+    for gateway in &gateways {
+        for upper in above(reader, target, gateway) {
+            let priority = reader.policy_priority(&upper.key());
+            for winner in reader.policies_on(&upper).into_iter().filter(|winner| winner.is_valid()) {
+                let foreign = winner.key.namespace != policy.key.namespace;
+                let wins =
+                    |field: &FieldName| own.contains(field) && merge::parent_wins(priority, field, foreign);
+                for field in winner.fields.names().filter(wins) {
+                    lost.entry(field).or_insert_with(|| format!("{} on {upper}", winner.key));
+                }
+            }
         }
     }
     let kept = own.len() - lost.len();
     Outcome::On { gateways, lost, kept }
+}
+
+/// What is less specific than `target` at a Gateway: policies there may win over those on the target.
+fn above(reader: &Reader<'_>, target: &Target, gateway: &NamespacedName) -> BTreeSet<Target> {
+    let whole = Target { section: None, ..target.clone() };
+    let own = target.section.is_some().then_some(whole);
+    let of_gateway = Target::new(Kind::Gateway, gateway, None);
+    match target.kind {
+        Kind::Gateway => own.into_iter().collect(),
+        Kind::ListenerSet => own.into_iter().chain([of_gateway]).collect(),
+        _ => {
+            let listeners = reader.listeners_with(&target.key(), gateway);
+            let targets = listeners.iter().flat_map(|listener| listener_targets(gateway, listener));
+            own.into_iter().chain(targets).collect()
+        }
+    }
 }
 
 /// What a policy has to know of a route that it targets.
@@ -203,10 +232,10 @@ fn conditions(policy: &Policy, faults: &[Fault], outcomes: &[Outcome]) -> Vec<Co
             generation,
         )
     } else if all_kept > 0 {
-        let message = format!("merged with older policies; overridden: {}", winners.join(", "));
+        let message = format!("merged with others; overridden: {}", winners.join(", "));
         condition(condition_type::ATTACHED, true, reason::MERGED, message, generation)
     } else {
-        let message = format!("older policies on the same target win: {}", winners.join(", "));
+        let message = format!("others win: {}", winners.join(", "));
         condition(condition_type::ATTACHED, false, reason::OVERRIDDEN, message, generation)
     };
     vec![accepted, attached]

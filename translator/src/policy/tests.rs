@@ -76,10 +76,6 @@ fn what_is_wrong_names_its_field() {
         ("timeout: {request: 0s}, retries: {perTryTimeout: 1s}", vec![]),
         ("targetRefs: [{kind: Service, name: s, group: ''}]", vec!["spec.targetRefs[0].kind"]),
         (
-            "targetSelectors: [{kind: HTTPRoute, matchLabels: {a: b}, sectionName: n}]",
-            vec!["spec.targetSelectors[0].sectionName"],
-        ),
-        (
             "targetSelectors: [{kind: Pod, group: '', matchLabels: {a: b}}]",
             vec!["spec.targetSelectors[0].kind"],
         ),
@@ -105,6 +101,10 @@ fn what_is_wrong_names_its_field() {
             "targetSelectors: [{kind: Gateway, matchLabels: {a: b}}], autoHostRewrite: false",
             vec!["spec.autoHostRewrite"],
         ),
+        (
+            "rateLimit: {local: {tokenBucket: {maxTokens: 0, fillInterval: 1s}}}",
+            vec!["spec.rateLimit.local.tokenBucket.maxTokens"],
+        ),
         ("", vec![]),
     ] {
         assert_eq!(faults(spec), fields, "{spec}");
@@ -128,48 +128,11 @@ fn selectors_select_by_all_their_labels() {
     let labels = |labels: &[(&str, &str)]| -> BTreeMap<String, String> {
         labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     };
-    assert!(policy.selects(Kind::HttpRoute, &labels(&[("app", "x"), ("tier", "y"), ("more", "z")])));
-    assert!(!policy.selects(Kind::HttpRoute, &labels(&[("app", "x")])));
-    assert!(!policy.selects(Kind::HttpRoute, &labels(&[("app", "x"), ("tier", "z")])));
-    assert!(!policy.selects(Kind::Gateway, &labels(&[("app", "x"), ("tier", "y")])));
-}
-
-/// The first policy that sets a field wins it; the others keep theirs.
-#[test]
-fn fields_are_merged_one_by_one() {
-    let policies = [
-        Arc::new(read("a/rule", "timeout: {request: 1s}, cors: {disable: {}}")),
-        Arc::new(read("a/broken", "timeout: {idle: soon}, retries: {attempts: 9}")),
-        Arc::new(read("a/route", "timeout: {request: 2s, idle: 2s}")),
-        Arc::new(read(
-            "a/gateway",
-            "timeout: {idle: 3s}, retries: {attempts: 3}, cors: {allowOrigins: ['*']}",
-        )),
-    ];
-    let effective = merge(&policies);
-    let fields = effective.fields;
-    assert_eq!(fields.request_timeout, Some(Duration::from_secs(1)));
-    assert_eq!(fields.idle_timeout, Some(Duration::from_secs(2)));
-    assert_eq!(fields.retry, policies[3].fields.retry);
-    assert_eq!(fields.cors, policies[0].fields.cors, "switched off for the rule");
-    assert_ne!(fields.cors, None);
-    assert_eq!(effective.blocked, None, "a broken timeout opens nothing");
-    assert_eq!(merge([]), Effective::default());
-}
-
-/// A policy that protects and is not valid closes what it protects, on whichever level it stands.
-#[test]
-fn a_protecting_policy_that_is_not_valid_blocks() {
-    let timeout = Arc::new(read("a/1", "timeout: {request: 1s}"));
-    let auth = Arc::new(read("a/2", "extAuth: {}, timeout: {request: 2s}"));
-    assert!(auth.protects && !auth.is_valid());
-    for order in [[&timeout, &auth], [&auth, &timeout]] {
-        let effective = merge(order);
-        assert_eq!(effective.fields.request_timeout, Some(Duration::from_secs(1)));
-        assert!(effective.blocked.unwrap().contains("a/2"));
-    }
-    let off = read("a/3", "extAuth: {disable: {}}");
-    assert!(!off.protects);
+    assert!(policy.selects(Kind::HttpRoute, None, &labels(&[("app", "x"), ("tier", "y"), ("more", "z")])));
+    assert!(!policy.selects(Kind::HttpRoute, None, &labels(&[("app", "x")])));
+    assert!(!policy.selects(Kind::HttpRoute, None, &labels(&[("app", "x"), ("tier", "z")])));
+    assert!(!policy.selects(Kind::Gateway, None, &labels(&[("app", "x"), ("tier", "y")])));
+    assert!(!policy.selects(Kind::HttpRoute, Some("n"), &labels(&[("app", "x"), ("tier", "y")])));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod sticky;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::backend::config::balancing::{HashBy, Hashed};
 use crate::backend::{ClusterId, HostName};
 use crate::envoy::scope::CORS_FILTER;
 use crate::envoy::slot;
-use crate::envoy::{INVALID_CLUSTER, any, duration, per_million, regex_matcher, u32_value};
+use crate::envoy::{Any, INVALID_CLUSTER, any, duration, per_million, regex_matcher, u32_value};
 use crate::external_auth;
 use crate::gateway::Protocol;
 use crate::gateway_extension::Extensions;
@@ -62,6 +63,8 @@ pub(crate) struct Rule {
     pub(crate) extensions: Extensions,
     /// The Host header becomes the name of the backend, unless the rule says another.
     pub(crate) auto_host: bool,
+    /// The filters that policies bring, by the slot of the listener that they go into.
+    pub(crate) slots: BTreeMap<&'static str, Any>,
     /// The status where there is no valid backend.
     pub(crate) without_backend: u16,
     /// The rule must not be served: everything it matches answers 500.
@@ -82,6 +85,7 @@ impl Default for Rule {
             cors: None,
             extensions: Extensions::default(),
             auto_host: false,
+            slots: BTreeMap::new(),
             without_backend: 500,
             refused: false,
         }
@@ -407,6 +411,9 @@ fn finish(rule: &Rule, matching: &Match, action: route::Action, name: &str) -> R
     if let Some(auth) = &rule.filters.external_auth {
         let filter = slot::filled(external_auth::FILTER, auth.envoy(false));
         route.typed_per_filter_config.insert(slot::EXTERNAL_AUTH.to_owned(), filter);
+    }
+    for (slot, filter) in &rule.slots {
+        route.typed_per_filter_config.insert((*slot).to_owned(), filter.clone());
     }
     if let Some(session) = &rule.session {
         route.typed_per_filter_config.insert(session::FILTER.to_owned(), session.envoy());

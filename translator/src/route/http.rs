@@ -1,5 +1,7 @@
 //! HTTPRoute and GRPCRoute: rules about requests, and the Envoy routes that they become at a listener.
 
+use std::iter;
+
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::route::v3::Route;
 use postern_api::gateway_api::{GrpcRoute, HttpRoute, HttpRouteMatch};
@@ -11,9 +13,10 @@ use super::rule::{self, ParsedRule, RuleSpec};
 use super::{Collected, Rules, Verdict, action, grpc, matches, redirect};
 use crate::dependency::{Parent, Reader};
 use crate::envoy::scope::{ScopeId, owned_by};
-use crate::gateway::{Listener, ListenerId, Protocol};
-use crate::object::{Age, Kind, NamespacedName, ObjectKey};
-use crate::policy::Target;
+use crate::gateway::{Listener, Protocol};
+use crate::object::{Age, ObjectKey};
+use crate::policy::merge::Level;
+use crate::policy::{Target, listener_targets};
 use crate::problem::Problems;
 
 /// The rules of an HTTPRoute or a GRPCRoute.
@@ -94,18 +97,22 @@ impl Rules for HttpRules {
             return;
         }
         let (kind, name) = (self.key.kind, self.key.namespaced_name());
-        let mut outer = reader.policies_on(&Target::new(kind, &name, None));
-        for target in listener_targets(parent.gateway(), &listener.id) {
-            outer.extend(reader.policies_on(&target));
-        }
+        let level = |target: &Target| Level {
+            policies: reader.policies_on(target),
+            priority: reader.policy_priority(&target.key()),
+        };
+        let outer: Vec<Level<'_>> = iter::once(Target::new(kind, &name, None))
+            .chain(listener_targets(parent.gateway(), &listener.id))
+            .map(|target| level(&target))
+            .collect();
         let place = action::Place { protocol: listener.protocol, port: listener.port };
         for (index, parsed) in self.rules.iter().enumerate() {
-            let mut policies: Vec<_> = parsed.inline_policies().collect();
-            if let Some(rule_name) = &parsed.name {
-                policies.extend(reader.policies_on(&Target::new(kind, &name, Some(rule_name))));
-            }
-            policies.extend(outer.iter().copied());
-            let rule = parsed.with_policies(reader, &self.key, policies, parent, listener);
+            let inline = Level { policies: parsed.inline_policies().collect(), priority: None };
+            let of_rule =
+                parsed.name.as_deref().map(|rule| reader.policies_on(&Target::new(kind, &name, Some(rule))));
+            let of_rule = Level { policies: of_rule.unwrap_or_default(), priority: None };
+            let levels = [inline, of_rule].into_iter().chain(outer.iter().cloned());
+            let rule = parsed.with_policies(reader, &self.key, levels, parent, listener);
             share.clusters.extend(rule.clusters());
             for (match_index, matching) in &parsed.matches {
                 let envoy_name = parsed.envoy_name(&self.key, index, *match_index);
@@ -127,19 +134,6 @@ impl Rules for HttpRules {
                     }
                 }
             }
-        }
-    }
-}
-
-/// What a policy on a listener can be on, the most specific first. The Gateway of a ListenerSet has the last word (GEP-1713).
-fn listener_targets(gateway: &NamespacedName, listener: &ListenerId) -> Vec<Target> {
-    let section = Some(listener.name.as_str());
-    let whole = Target::new(Kind::Gateway, gateway, None);
-    match &listener.set {
-        None => vec![Target::new(Kind::Gateway, gateway, section), whole],
-        Some(set) => {
-            let of_set = |section| Target::new(Kind::ListenerSet, set, section);
-            vec![of_set(section), of_set(None), whole]
         }
     }
 }

@@ -18,7 +18,9 @@ use crate::dependency::{Parent, Reader};
 use crate::gateway::Listener;
 use crate::gateway_extension::Extensions;
 use crate::object::{Kind, NamespacedName, ObjectKey};
-use crate::policy::{self, CorsSetting, Policy};
+use crate::policy::Policy;
+use crate::policy::merge::{Level, merge};
+use crate::policy::setting::Setting;
 use crate::problem::{Fault, Problems};
 use crate::session::{self, Session};
 
@@ -247,17 +249,17 @@ impl ParsedRule {
         format!("{kind}/{}/{rule}/{matching}", route.namespaced_name())
     }
 
-    /// Completes the rule with policies, the most specific first, for requests that come in at `parent`. What the rule says itself
+    /// Completes the rule with policies, the most specific level first, for requests that come in at `parent`. What the rule says itself
     /// wins over all of them; what an HTTPListenerPolicy says of the hosts of the listener comes last.
     pub(crate) fn with_policies<'a>(
         &self,
         reader: &Reader<'_>,
         route: &ObjectKey,
-        policies: impl IntoIterator<Item = &'a Arc<Policy>>,
+        levels: impl IntoIterator<Item = Level<'a>>,
         parent: &Parent<'_, '_>,
         listener: &Listener,
     ) -> CompleteRule {
-        let effective = policy::merge(policies);
+        let effective = merge(levels);
         let mut rule = self.rule.clone();
         let fields = effective.fields;
         // Why is in the status of the policy.
@@ -267,15 +269,13 @@ impl ParsedRule {
         if parent.client_certificate().is_some() {
             show_certificate(parent.gateway(), &mut rule);
         }
+        rule.slots.extend(fields.slots());
         rule.request_timeout = rule.request_timeout.or(fields.request_timeout);
         rule.idle_timeout = rule.idle_timeout.or(fields.idle_timeout).or(listener.policy.stream_idle_timeout);
         rule.retry = rule.retry.or(fields.retry);
         rule.auto_host = fields.auto_host.unwrap_or_default();
         if rule.cors.is_none() {
-            rule.cors = match fields.cors {
-                Some(CorsSetting::Enabled(cors)) => Some(cors),
-                Some(CorsSetting::Disabled) | None => None,
-            };
+            rule.cors = fields.cors.as_ref().and_then(Setting::enabled).cloned();
         }
         // Policies first, so that the filter of the rule has the last word on a header that both set.
         let combine = |policy: Option<_>, own: Option<super::headers::HeaderModifier>| match (policy, own) {

@@ -268,7 +268,7 @@ async fn logs_for_opentelemetry() {
         "HTTPListenerPolicy.spec.accessLog[].openTelemetry.disableBuiltinLabels",
         "HTTPListenerPolicy.spec.accessLog[].openTelemetry.attributes.values[].key",
         "HTTPListenerPolicy.spec.accessLog[].openTelemetry.attributes.values[].value.stringValue",
-        "HTTPListenerPolicy.spec.accessLog[].openTelemetry.attributes.values[].value.arrayValue",
+        "HTTPListenerPolicy.spec.accessLog[].openTelemetry.attributes.values[].value.arrayValue[]",
         "HTTPListenerPolicy.spec.accessLog[].openTelemetry.attributes.values[].value.kvListValue",
         "HTTPListenerPolicy.spec.accessLog[].openTelemetry.resourceAttributes.values[].key",
         "HTTPListenerPolicy.spec.accessLog[].openTelemetry.resourceAttributes.values[].value.stringValue",

@@ -1,6 +1,6 @@
 //! ExtensionRef filters, and filters that nobody knows.
 
-use postern_e2e::{Want, World, http_route};
+use postern_e2e::{Want, World, covers, http_route};
 
 fn direct_response(name: &str, spec: &str) -> String {
     format!(
@@ -27,6 +27,7 @@ fn extension(name: &str) -> String {
 
 #[tokio::test]
 async fn direct_responses() {
+    covers!("DirectResponse.spec.statusCode", "DirectResponse.spec.status", "DirectResponse.spec.body");
     let mut world = World::with_backends(&["v1"]).await;
     world
         .apply(

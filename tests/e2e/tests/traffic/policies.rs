@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use postern_e2e::{Backend, Reply, Want, World, gateway, http_route, traffic_policy};
+use postern_e2e::{Backend, Reply, Want, World, covers, gateway, http_route, service, traffic_policy};
 
 const ROUTES: &str = "
 rules:
@@ -47,6 +47,11 @@ async fn levels(world: &mut World, want: [Option<&str>; 4]) {
 
 #[tokio::test]
 async fn the_more_specific_level_wins() {
+    covers!(
+        "TrafficPolicy.spec.targetRefs[].kind",
+        "TrafficPolicy.spec.targetRefs[].name",
+        "TrafficPolicy.spec.targetRefs[].sectionName",
+    );
     let mut world = world().await;
     levels(&mut world, [None; 4]).await;
     world.apply(&traffic_policy("gateway", &marks(TO_GATEWAY, "gateway"))).await;
@@ -309,4 +314,96 @@ rules:
         .await;
     let other = world.call("example.org", "/other").send().await.unwrap();
     assert_eq!((other.status, other.header("x-level")), (200, None));
+}
+
+/// The owner of a Gateway keeps what protects it, whatever policies on routes of other namespaces say, unless the Gateway allows it.
+#[tokio::test]
+async fn a_route_of_another_namespace_cannot_open_what_its_gateway_closes() {
+    let mut world = World::with_backends(&["v1"]).await;
+    let annotated = |annotation: &str| {
+        let listener =
+            "  - {name: http, port: ${PORT}, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}";
+        gateway(listener).replace("{name: gw, ", &format!("{{annotations: {{{annotation}}}, name: gw, "))
+    };
+    let address = world.backend("v1").address();
+    let app = "apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r, namespace: app}
+spec:
+  parentRefs: [{name: gw, namespace: default}]
+  rules: [{backendRefs: [{name: v1, port: 8080}]}]
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: app}
+---
+apiVersion: gateway.kgateway.dev/v1alpha1
+kind: TrafficPolicy
+metadata: {name: open, namespace: app}
+spec:
+  targetRefs: [{kind: HTTPRoute, name: r}]
+  rbac: {policy: {matchExpressions: ['true']}}
+  responseHeaderModifier: {set: [{name: x-app, value: 'here'}]}
+---
+";
+    let operator = "targetRefs: [{kind: Gateway, name: gw}]
+rbac: {policy: {matchExpressions: [\"request.headers['x-role'] == 'admin'\"]}}
+";
+    let all = [
+        annotated(""),
+        app.to_owned(),
+        service("app", "v1", "", &[address]),
+        traffic_policy("operator", operator),
+    ];
+    world.apply(&all.concat()).await;
+    let call = world.call("example.org", "/");
+    let admin = call.clone().header("x-role", "admin");
+    let admitted = world.expect(admin, Want::Backend("v1")).await;
+    assert_eq!(admitted.header("x-app").as_deref(), Some("here"), "the rest of the policy is in force");
+    world.expect_that(call.clone(), "403", |it| it.status == 403).await;
+    world.assert_status_in("TrafficPolicy", "app", "open", &["Accepted=True *", "Attached=True Merged"]);
+
+    let allow = "kgateway.dev/inherited-policy-priority: ShallowMergePreferChild";
+    world.apply(&annotated(allow)).await;
+    world.expect(call.clone(), Want::Backend("v1")).await;
+    world.assert_status_in("TrafficPolicy", "app", "open", &["Attached=True Attached"]);
+    world.apply(&annotated("kgateway.dev/inherited-policy-priority: DeepMergePreferParent")).await;
+    world.expect_that(call, "403", |it| it.status == 403).await;
+}
+
+#[tokio::test]
+async fn selectors_and_weights_choose() {
+    covers!(
+        "TrafficPolicy.spec.targetSelectors[].kind",
+        "TrafficPolicy.spec.targetSelectors[].matchLabels.*",
+        "TrafficPolicy.spec.targetSelectors[].sectionName",
+    );
+    let mut world = world().await;
+    let labelled = http_route("r", ROUTES).replace("name: r,", "labels: {app: shop}, name: r,");
+    assert!(labelled.contains("labels:"), "{labelled}");
+    world.apply(&labelled).await;
+    let selecting = |section: &str| {
+        marks(
+            &format!("targetSelectors: [{{kind: HTTPRoute, matchLabels: {{app: shop}}{section}}}]\n"),
+            "selector",
+        )
+    };
+    world.apply(&traffic_policy("selector", &selecting(", sectionName: named"))).await;
+    levels(&mut world, [Some("selector"), None, Some("selector"), None]).await;
+    world.apply(&traffic_policy("selector", &selecting(""))).await;
+    levels(&mut world, [Some("selector"); 4]).await;
+    world.assert_status("TrafficPolicy/selector", &["Accepted=True *", "Attached=True Attached"]);
+    // "another" would win by its name, were it not so light.
+    let weighed = |name: &str, weight: &str| {
+        traffic_policy(name, &marks(TO_ROUTE, name)).replace(
+            "metadata: {",
+            &format!("metadata: {{annotations: {{kgateway.dev/policy-weight: '{weight}'}}, "),
+        )
+    };
+    world.apply(&[weighed("another", "-5"), weighed("zebra", "7")].concat()).await;
+    levels(&mut world, [Some("zebra"); 4]).await;
+    world.assert_status("TrafficPolicy/selector", &["Attached=False Overridden"]);
+    world.apply(&weighed("zebra", "heavy")).await;
+    levels(&mut world, [Some("selector"); 4]).await;
+    world.assert_status("TrafficPolicy/zebra", &["Accepted=False Invalid"]);
 }

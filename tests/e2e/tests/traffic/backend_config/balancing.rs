@@ -30,7 +30,6 @@ async fn order(call: &Call, count: usize) -> Vec<String> {
 
 #[tokio::test]
 async fn one_after_the_other() {
-    covers!("BackendConfigPolicy.spec.loadBalancer.roundRobin");
     let mut world = World::with_backends(&[]).await;
     let (one, two, three) =
         (Backend::start("one").await, Backend::start("two").await, Backend::start("three").await);

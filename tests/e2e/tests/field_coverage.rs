@@ -1,0 +1,148 @@
+//! `docs/reference/field-coverage.md`: which test proves which field of the extension kinds by requests through a real Envoy.
+//!
+//! The fields come from the CRDs, the tests from their sources, where they say so with `covers!`. After a change, write the page anew with
+//! `INSTA_UPDATE=always cargo test -p postern-e2e --test field_coverage`.
+
+#![allow(clippy::unwrap_used)] // a test fails where it is surprised
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use postern_api::crds::extension_crds;
+use postern_e2e::repository;
+use serde_json::Value;
+use syn::parse::Parser as _;
+use syn::punctuated::Punctuated;
+use syn::visit::Visit;
+use syn::{ItemFn, LitStr, Macro, Token};
+
+/// Every leaf field, as `Kind.spec.path.to.field`.
+fn fields() -> BTreeSet<String> {
+    let mut fields = BTreeSet::new();
+    for crd in extension_crds() {
+        let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+        let spec = &serde_json::to_value(schema).unwrap()["properties"]["spec"];
+        leaves(spec, &format!("{}.spec", crd.spec.names.kind), &mut fields);
+    }
+    fields
+}
+
+fn leaves(schema: &Value, path: &str, fields: &mut BTreeSet<String>) {
+    let properties = schema["properties"].as_object().filter(|properties| !properties.is_empty());
+    if let Some(properties) = properties {
+        for (name, property) in properties {
+            leaves(property, &format!("{path}.{name}"), fields);
+        }
+    } else if schema["items"].is_object() {
+        leaves(&schema["items"], &format!("{path}[]"), fields);
+    } else if schema["additionalProperties"].is_object() {
+        leaves(&schema["additionalProperties"], &format!("{path}.*"), fields);
+    } else {
+        fields.insert(path.to_owned());
+    }
+}
+
+/// The names of the tests that claim each field, as `file::function`.
+#[derive(Default)]
+struct Claims {
+    file: String,
+    /// The test that is being read.
+    function: Option<String>,
+    by_field: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Visit<'_> for Claims {
+    fn visit_item_fn(&mut self, function: &ItemFn) {
+        let is_test = |attribute: &syn::Attribute| {
+            attribute.path().segments.last().is_some_and(|it| it.ident == "test")
+        };
+        let name = function.attrs.iter().any(is_test).then(|| function.sig.ident.to_string());
+        let outer = std::mem::replace(&mut self.function, name);
+        syn::visit::visit_item_fn(self, function);
+        self.function = outer;
+    }
+
+    fn visit_macro(&mut self, call: &Macro) {
+        if call.path.segments.last().is_none_or(|it| it.ident != "covers") {
+            return;
+        }
+        let test = self.function.as_ref();
+        let test = test.unwrap_or_else(|| panic!("{}: covers! belongs into a test", self.file));
+        let parser = Punctuated::<LitStr, Token![,]>::parse_terminated;
+        for field in parser.parse2(call.tokens.clone()).unwrap() {
+            let claim = format!("{}::{test}", self.file);
+            self.by_field.entry(field.value()).or_default().insert(claim);
+        }
+    }
+}
+
+fn claims() -> BTreeMap<String, BTreeSet<String>> {
+    let root = repository().join("tests/e2e/tests");
+    let mut claims = Claims::default();
+    for file in sources(&root) {
+        claims.file = file.strip_prefix(&root).unwrap().with_extension("").display().to_string();
+        claims.visit_file(&syn::parse_file(&fs::read_to_string(&file).unwrap()).unwrap());
+    }
+    claims.by_field
+}
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let inner = |path: PathBuf| if path.is_dir() { sources(&path) } else { vec![path] };
+    paths.into_iter().flat_map(inner).filter(|path| path.extension().is_some_and(|it| it == "rs")).collect()
+}
+
+fn page(fields: &BTreeSet<String>, claims: &BTreeMap<String, BTreeSet<String>>) -> String {
+    let kind = |field: &str| field.split('.').next().unwrap().to_owned();
+    let mut by_kind: BTreeMap<String, Vec<&String>> = BTreeMap::new();
+    for field in fields {
+        by_kind.entry(kind(field)).or_default().push(field);
+    }
+    let mut page = "# Fields and the tests that prove them
+
+Every field of the extension kinds, in both dialects, as their CRDs have it, and the test in `tests/e2e/tests` that shows its effect with requests
+through a real Envoy. Items of lists are written `[]`, free keys of maps `.*`. A field without a test is not proven yet: where Postern does not carry
+it out, the status of the object says so.
+
+| kind | fields | proven |
+|---|---|---|
+"
+    .to_owned();
+    for (kind, fields) in &by_kind {
+        let proven = fields.iter().filter(|field| claims.contains_key(**field)).count();
+        writeln!(page, "| [{kind}](#{}) | {} | {proven} |", kind.to_lowercase(), fields.len()).unwrap();
+    }
+    for (kind, fields) in &by_kind {
+        write!(page, "\n## {kind}\n\n| field | test |\n|---|---|\n").unwrap();
+        for field in fields {
+            let tests = claims.get(*field).into_iter().flatten();
+            let tests: Vec<String> = tests.map(|test| format!("`{test}`")).collect();
+            let tests = if tests.is_empty() { "not yet".to_owned() } else { tests.join(", ") };
+            writeln!(page, "| `{field}` | {tests} |").unwrap();
+        }
+    }
+    page
+}
+
+#[test]
+fn tests_claim_fields_that_exist() {
+    let fields = fields();
+    let claims = claims();
+    let unknown: Vec<_> = claims.iter().filter(|(field, _)| !fields.contains(*field)).collect();
+    assert!(unknown.is_empty(), "no CRD has these leaf fields: {unknown:#?}");
+    assert!(claims.len() > 10 && fields.len() > 200, "{} {}", claims.len(), fields.len());
+}
+
+#[test]
+fn the_page_is_up_to_date() {
+    let path = repository().join("docs/reference/field-coverage.md");
+    let expected = page(&fields(), &claims());
+    if std::env::var("INSTA_UPDATE").is_ok_and(|mode| mode == "always") {
+        fs::write(&path, &expected).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == expected, "docs/reference/field-coverage.md is out of date: see the head of this test");
+}
