@@ -39,6 +39,7 @@ use crate::dependency::Reader;
 use crate::infrastructure::{self, Port, ProxyParameters};
 use crate::listener_policy::{ConnectionSettings, OfListener, Policies};
 use crate::object::{Kind, NamespacedName, ObjectKey};
+use crate::policy::merge;
 use crate::problem::Problems;
 use crate::resource::Resource;
 use crate::telemetry::{self, Tracing};
@@ -180,6 +181,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
         problems.error(&key, field, fault.message, fault.remedy);
     }
     let is_default = is_default(&key, gateway, &mut problems);
+    merge::check(&key, &gateway.metadata, &mut problems);
     let sets = reader.listener_sets(&name);
     let own = Level { key: key.clone(), generation, listeners: drafts };
     let admitted = sets.iter().filter(|set| set.refused.is_none()).map(|set| {

@@ -42,6 +42,7 @@ use crate::gateway::{ListenerId, Protocol};
 use crate::hostname::Hostname;
 use crate::infrastructure::Port;
 use crate::object::{Kind, NamespacedName, ObjectKey};
+use crate::policy::merge;
 use crate::problem::Problems;
 use crate::status::{condition, resolved};
 
@@ -231,6 +232,7 @@ fn translate_as<R: Rules>(
     if parents.is_empty() {
         return out;
     }
+    merge::check(key, outline.metadata, &mut out.problems);
     let hostnames = hostnames(key, outline.hostnames.unwrap_or_default(), &mut out.problems);
     let attached: Vec<_> = parents
         .iter()

@@ -264,6 +264,10 @@ fn metadata(header: &HttpHeader) -> Result<(String, String), Fault> {
     if name.starts_with("grpc-") || name.ends_with("-bin") {
         return Err(Fault::new(".name", format!("{name:?} belongs to gRPC"), "use another name"));
     }
+    if header.value.contains('%') {
+        // It would begin a command of Envoy's; doubled, it is sent doubled.
+        return Err(Fault::new(".value", "Envoy cannot send a percent sign here", "use a value without one"));
+    }
     if http_value(&header.value) {
         return Ok((name, header.value.clone()));
     }
@@ -289,7 +293,7 @@ impl Tracing {
                 .iter()
                 .map(|(key, value)| HeaderValue {
                     key: key.clone(),
-                    value: value.replace('%', "%%"),
+                    value: value.clone(),
                     ..HeaderValue::default()
                 })
                 .collect(),

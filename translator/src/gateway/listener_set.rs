@@ -11,6 +11,7 @@ use super::validate::{self, Judged};
 use crate::Options;
 use crate::dependency::Reader;
 use crate::object::{Age, Kind, NamespacedName, ObjectKey};
+use crate::policy::merge;
 use crate::problem::{Fault, Problems};
 use crate::resource::Resource;
 
@@ -67,6 +68,7 @@ pub(crate) fn translate(
     if !super::is_ours(reader, gateway, options) {
         return (None, problems);
     }
+    merge::check(&key, &set.metadata, &mut problems);
     let mut draft = ListenerSetDraft {
         name: name.clone(),
         gateway: gateway_name,

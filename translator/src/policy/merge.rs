@@ -6,9 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use super::Policy;
 use super::fields::{FieldName, Fields, PROTECTING};
-use crate::object::NamespacedName;
+use crate::object::{NamespacedName, ObjectKey};
+use crate::problem::Problems;
 
 /// The annotation of a Gateway, a ListenerSet or a route that says how policies on it and more specific ones are merged (kgateway v2.1).
 pub(crate) const PRIORITY_ANNOTATION: &str = "kgateway.dev/inherited-policy-priority";
@@ -33,6 +36,19 @@ impl Priority {
             _ => return None,
         };
         Some(Self { prefer_parent, deep })
+    }
+}
+
+/// Warns where the annotation of an object says nothing that is known: policies are then merged as if it were not there.
+pub(crate) fn check(key: &ObjectKey, metadata: &ObjectMeta, problems: &mut Problems) {
+    let value = metadata.annotations.as_ref().and_then(|annotations| annotations.get(PRIORITY_ANNOTATION));
+    if let Some(value) = value.filter(|value| Priority::parse(value).is_none()) {
+        problems.warning(
+            key,
+            format!("metadata.annotations[{PRIORITY_ANNOTATION}]"),
+            format!("{value:?} is unknown"),
+            "use ShallowMergePreferChild, ShallowMergePreferParent, DeepMergePreferChild or DeepMergePreferParent",
+        );
     }
 }
 

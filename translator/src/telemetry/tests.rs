@@ -73,3 +73,16 @@ fn what_is_wrong_names_its_field() {
 fn the_list_of_attributes_is_in_order() {
     assert!(ATTRIBUTES.is_sorted());
 }
+
+/// Doubled, as elsewhere in Envoy's formats, the percent sign would be sent doubled.
+#[test]
+fn headers_have_no_percent_sign() {
+    let headers = |value: &str| {
+        read(&format!(
+            "{{mode: Enabled, provider: {{backendRef: {{name: otel, port: 4317}}, headers: [{{name: x-tenant, value: '{value}'}}]}}}}"
+        ))
+    };
+    assert!(headers("shop 100").is_ok());
+    let Err(Error::Invalid(fault)) = headers("shop 100%") else { panic!("it is accepted") };
+    assert_eq!(fault.field, "spec.tracing.provider.headers[0].value");
+}

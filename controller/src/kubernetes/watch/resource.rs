@@ -114,8 +114,8 @@ mod tests {
             plurals.join(" "),
             "namespaces services secrets configmaps endpointslices pods clustertrustbundles gatewayclasses gateways listenersets \
              httproutes grpcroutes tlsroutes tcproutes udproutes referencegrants backendtlspolicies xbackends \
-             xbackendtrafficpolicies xtelemetrypolicies serviceimports trafficpolicies backends directresponses gatewayextensions \
-             gatewayparameters httplistenerpolicies aibackends"
+             xbackendtrafficpolicies xtelemetrypolicies serviceimports trafficpolicies backends backendconfigpolicies directresponses \
+             gatewayextensions gatewayparameters httplistenerpolicies aibackends"
         );
     }
 }
