@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use postern_e2e::{Call, Load, Stream, Want, World, covers, gateway, http_route, traffic_policy};
+use postern_e2e::{Call, Load, Stream, Want, World, covers, gateway, http_route, traffic_policy, until};
 
+/// How often guards come and go under load, and how many requests have to be answered between two changes.
+const ROUNDS: u64 = 8;
+const BETWEEN: u64 = 4;
 const HTTP: &str = "  - {name: http, port: ${PORT}, protocol: HTTP}";
 const RULES: &str = "
 rules:
@@ -248,7 +251,16 @@ async fn guards_come_and_go_under_load() {
     let load =
         Load::start(vec![Stream::kept("kept", call.clone(), 100), Stream::fresh("new", call.clone(), 60)]);
     let guest = world.call("example.org", "/guarded");
-    for round in 0..12 {
+    // Each change meets load.
+    let under_load = async || {
+        let before = load.report().succeeded;
+        until("requests go on", async || {
+            let answered = load.report().succeeded - before;
+            if answered >= BETWEEN { Ok(()) } else { Err(format!("{answered} were answered")) }
+        })
+        .await;
+    };
+    for round in 0..ROUNDS {
         let expression = format!("\"request.headers['x-role'] == 'admin' || request.path == '/{round}'\"");
         world.apply(&on_rule(&format!("rbac: {{policy: {{matchExpressions: [{expression}]}}}}"))).await;
         world.expect_that(guest.clone(), "403", |it| it.status == 403).await;
@@ -266,11 +278,12 @@ async fn guards_come_and_go_under_load() {
                 )))
                 .await;
             world.expect_that(guest.clone(), "200", |it| it.status == 200).await;
+            under_load().await;
         }
         world.delete("TrafficPolicy", "guard").await;
         world.expect_that(guest.clone(), "no policy", |it| it.header("x-round").is_none()).await;
     }
-    load.stop().await.assert_clean(100);
+    load.stop().await.assert_clean(ROUNDS * 6 * BETWEEN);
     let after = world.envoy("gw").admin("/config_dump?resource=dynamic_listeners").await.unwrap();
     assert_eq!(listeners, after, "the listener is the same");
 }
