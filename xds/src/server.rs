@@ -46,6 +46,9 @@ pub struct ServerOptions {
     /// How long routes and listeners wait for a proxy to take the clusters and endpoints that they need. Envoy
     /// itself gives up on an answer that does not come after 15 s.
     pub wait_timeout: Duration,
+    /// How long a cluster that nothing refers to any more stays with the proxy at least, for the requests that began when something
+    /// did; twice that at most. Envoy's own limit of a request is 15 s (`RouteAction.timeout`).
+    pub cluster_linger: Duration,
     /// How long a proxy may leave the connection unread while there is something to send, before its stream ends.
     pub stall_timeout: Duration,
     /// The size, in bytes, above which a response is split into several.
@@ -70,6 +73,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             wait_timeout: Duration::from_secs(5),
+            cluster_linger: Duration::from_secs(15),
             stall_timeout: Duration::from_mins(1),
             max_response_bytes: state::DEFAULT_MAX_RESPONSE_BYTES,
             max_request_bytes: 64 << 20,

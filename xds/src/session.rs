@@ -34,6 +34,8 @@ pub(crate) trait Protocol: Send + 'static {
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Vec<Self::Reply>;
     fn on_wait_expired(&mut self, snapshot: &Snapshot) -> Vec<Self::Reply>;
     fn waiting(&self) -> Option<u64>;
+    fn on_linger_expired(&mut self, snapshot: &Snapshot) -> Vec<Self::Reply>;
+    fn lingering(&self) -> Option<u64>;
     fn in_sync(&self) -> bool;
     fn held(&self) -> Snapshot;
     fn take_outcomes(&mut self) -> Vec<Outcome>;
@@ -123,7 +125,8 @@ async fn serve<P: Protocol>(
         attachment,
         options: &context.options,
         hub: &context.hub,
-        deadline: None,
+        wait: Timer::new(context.options.wait_timeout),
+        linger: Timer::new(context.options.cluster_linger),
     };
     let running = session.run(first, requests);
     match until {
@@ -141,7 +144,39 @@ struct Session<'a, P: Protocol> {
     attachment: Attachment,
     options: &'a ServerOptions,
     hub: &'a Hub,
-    deadline: Option<(u64, Instant)>,
+    wait: Timer,
+    linger: Timer,
+}
+
+/// Runs out when the same thing was waited for during `period`.
+struct Timer {
+    period: Duration,
+    running: Option<(u64, Instant)>,
+}
+
+impl Timer {
+    fn new(period: Duration) -> Self {
+        Self { period, running: None }
+    }
+
+    /// The clock starts anew when what is waited for changes, and goes on when it does not.
+    fn wait_for(&mut self, what: Option<u64>) {
+        self.running = match (what, self.running) {
+            (None, _) => None,
+            (Some(wait), Some((current, at))) if wait == current => Some((current, at)),
+            (Some(wait), _) => Some((wait, Instant::now() + self.period)),
+        };
+    }
+
+    fn expired(&self) -> impl Future<Output = ()> + use<> {
+        let at = self.running.map(|(_, at)| at);
+        async move {
+            match at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
 }
 
 impl<P: Protocol> Session<'_, P> {
@@ -157,13 +192,7 @@ impl<P: Protocol> Session<'_, P> {
         };
         self.request(first, &snapshot).await?;
         loop {
-            let expiry = self.deadline.map(|(_, at)| at);
-            let wait = pin!(async move {
-                match expiry {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            });
+            let (wait, linger) = (pin!(self.wait.expired()), pin!(self.linger.expired()));
             tokio::select! {
                 changed = snapshots.changed() => {
                     if changed.is_err() {
@@ -190,6 +219,10 @@ impl<P: Protocol> Session<'_, P> {
                         "gave up waiting for the proxy to take clusters, endpoints or listeners; going on without",
                     );
                     let replies = self.protocol.on_wait_expired(&snapshot);
+                    self.carry_out(replies).await?;
+                }
+                () = linger => {
+                    let replies = self.protocol.on_linger_expired(&snapshot);
                     self.carry_out(replies).await?;
                 }
             }
@@ -232,12 +265,8 @@ impl<P: Protocol> Session<'_, P> {
                 }
             }
         }
-        // The clock starts anew when what is waited for changes, and goes on when it does not.
-        self.deadline = match (self.protocol.waiting(), self.deadline) {
-            (None, _) => None,
-            (Some(wait), Some((current, at))) if wait == current => Some((current, at)),
-            (Some(wait), _) => Some((wait, Instant::now() + self.options.wait_timeout)),
-        };
+        self.wait.wait_for(self.protocol.waiting());
+        self.linger.wait_for(self.protocol.lingering());
         Ok(())
     }
 }

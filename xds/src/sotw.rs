@@ -88,6 +88,12 @@ impl Stream {
         self.complete(pushes, snapshot).unwrap_or_default()
     }
 
+    /// Lets go of clusters that nothing refers to any more, see [`state::Stream::on_linger_expired`].
+    pub fn on_linger_expired(&mut self, snapshot: &Snapshot) -> Vec<Reply> {
+        let pushes = self.delta.on_linger_expired();
+        self.complete(pushes, snapshot).unwrap_or_default()
+    }
+
     fn subscription_change(
         &mut self,
         resource_type: ResourceType,
@@ -205,6 +211,14 @@ impl Protocol for Stream {
 
     fn waiting(&self) -> Option<u64> {
         self.delta.waiting()
+    }
+
+    fn on_linger_expired(&mut self, snapshot: &Snapshot) -> Vec<Reply> {
+        Self::on_linger_expired(self, snapshot)
+    }
+
+    fn lingering(&self) -> Option<u64> {
+        self.delta.lingering()
     }
 
     fn in_sync(&self) -> bool {

@@ -3,6 +3,7 @@
 //! - `subscription`: what the proxy asks for.
 //! - `channel`: per type, what it holds and what it should hold; one response in flight, later snapshots coalesce.
 //! - `order`: make before break, across types.
+//! - `linger`: clusters that go, go later.
 //! - `nack`: one rejected resource does not hold up the others.
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ use crate::session::Protocol;
 use crate::snapshot::{ResourceMap, Snapshot};
 
 mod channel;
+mod linger;
 mod nack;
 mod order;
 mod subscription;
@@ -164,10 +166,27 @@ impl Stream {
         self.rollout.waiting(&self.channels)
     }
 
+    /// Lets go of the clusters that [`Stream::lingering`] told of, and answers what can be sent now.
+    pub fn on_linger_expired(&mut self) -> Vec<Push> {
+        self.channels.get_mut(ResourceType::Cluster).linger.expire();
+        self.send()
+    }
+
+    /// Whether the proxy holds clusters that nothing refers to any more. The shell calls [`Stream::on_linger_expired`] when the
+    /// same value was returned for as long as a request may take.
+    pub fn lingering(&self) -> Option<u64> {
+        self.channels.get(ResourceType::Cluster).linger.waiting()
+    }
+
     /// Whether everything that the proxy asked for was sent and acknowledged (rejected resources aside), and
-    /// everything that is gone was removed.
+    /// everything that is gone was removed, except for lingering clusters and their secrets.
     pub fn in_sync(&self) -> bool {
-        self.rollout.is_done() && self.channels.iter().all(|c| c.acknowledged() && !c.has_deferred())
+        let settled = |t: ResourceType| {
+            let channel = self.channels.get(t);
+            let lingers = t == ResourceType::Secret && self.lingering_clusters();
+            channel.acknowledged() && (lingers || !channel.has_deferred())
+        };
+        self.rollout.is_done() && ResourceType::ALL.into_iter().all(settled)
     }
 
     /// What happened since the last call, in order.
@@ -278,15 +297,25 @@ impl Stream {
             }
         }
         for resource_type in PRUNED {
-            if self.channels.get(resource_type).has_deferred()
-                && self.rollout.may_prune(resource_type, &self.channels)
-            {
+            if !self.rollout.may_prune(resource_type, &self.channels) {
+                continue;
+            }
+            if resource_type == ResourceType::Cluster {
+                self.channels.get_mut(resource_type).linger();
+            }
+            // Lingering clusters may need them.
+            let held_up = resource_type == ResourceType::Secret && self.lingering_clusters();
+            if self.channels.get(resource_type).has_deferred() && !held_up {
                 let needed = self.endpoints_needed();
                 let batch = self.channels.get_mut(resource_type).prune(&needed, &mut self.outcomes);
                 pushes.extend(batch.map(|batch| self.push(resource_type, batch)));
             }
         }
         pushes
+    }
+
+    fn lingering_clusters(&self) -> bool {
+        !self.channels.get(ResourceType::Cluster).linger.is_empty()
     }
 
     /// Whether a cluster of the proxy may wait for endpoints under a name: it is in the newest snapshot, it was sent on
@@ -384,6 +413,14 @@ impl Protocol for Stream {
 
     fn waiting(&self) -> Option<u64> {
         Self::waiting(self)
+    }
+
+    fn on_linger_expired(&mut self, _: &Snapshot) -> Vec<Push> {
+        Self::on_linger_expired(self)
+    }
+
+    fn lingering(&self) -> Option<u64> {
+        Self::lingering(self)
     }
 
     fn in_sync(&self) -> bool {

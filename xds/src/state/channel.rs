@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Outcome;
+use super::linger::Linger;
 use super::nack::Isolation;
 use super::subscription::{Subscription, SubscriptionChange};
 use crate::resource::{Resource, ResourceType};
@@ -68,6 +69,8 @@ pub(super) struct Channel {
     dirty: BTreeMap<Arc<str>, bool>,
     /// Names whose removal waits for the references to go.
     deferred: BTreeSet<Arc<str>>,
+    /// Of clusters, the names whose removal waits for requests that began before.
+    pub(super) linger: Linger,
     /// The next response is due even if it is empty.
     must_answer: bool,
     /// With a closed gate: `dirty` was looked through, and nothing may be sent.
@@ -86,6 +89,7 @@ impl Channel {
             held: ResourceMap::new(),
             dirty: BTreeMap::new(),
             deferred: BTreeSet::new(),
+            linger: Linger::default(),
             must_answer: false,
             examined: false,
             in_flight: None,
@@ -125,6 +129,14 @@ impl Channel {
     /// Whether removals wait.
     pub(super) fn has_deferred(&self) -> bool {
         !self.deferred.is_empty()
+    }
+
+    /// Nothing refers any more to what is to be removed: it lingers, and what has lingered is to be removed.
+    pub(super) fn linger(&mut self) {
+        if self.acknowledged() {
+            self.linger.add(std::mem::take(&mut self.deferred));
+            self.deferred = self.linger.take_due();
+        }
     }
 
     /// Whether a name waits to be sent.

@@ -53,19 +53,35 @@ pub(crate) fn only(pushes: Vec<Push>) -> Push {
 pub(crate) struct Driver {
     pub(crate) stream: Stream,
     pub(crate) snapshot: Snapshot,
+    /// Whether clusters that go stay until [`Driver::expire_linger`]; otherwise their time is up at once.
+    pub(crate) lingering: bool,
 }
 
 impl Driver {
     pub(crate) fn new(snapshot: Snapshot) -> Self {
-        Self { stream: Stream::default(), snapshot }
+        Self { stream: Stream::default(), snapshot, lingering: false }
     }
 
     pub(crate) fn with_limit(snapshot: Snapshot, max_response_bytes: usize) -> Self {
-        Self { stream: Stream::new(Options { max_response_bytes }), snapshot }
+        Self { stream: Stream::new(Options { max_response_bytes }), snapshot, lingering: false }
     }
 
     pub(crate) fn request(&mut self, request: DeltaDiscoveryRequest) -> Vec<Push> {
-        self.stream.on_request(request, &self.snapshot).unwrap()
+        let pushes = self.stream.on_request(request, &self.snapshot).unwrap();
+        self.without_linger(pushes)
+    }
+
+    fn without_linger(&mut self, mut pushes: Vec<Push>) -> Vec<Push> {
+        if !self.lingering && self.stream.lingering().is_some() {
+            pushes.extend(self.expire_linger());
+        }
+        pushes
+    }
+
+    /// The time of the clusters that nothing refers to is up.
+    pub(crate) fn expire_linger(&mut self) -> Vec<Push> {
+        assert!(self.stream.lingering().is_some(), "no cluster lingers");
+        self.stream.on_linger_expired()
     }
 
     /// Subscribes, or says the empty first request.
@@ -114,7 +130,8 @@ impl Driver {
 
     pub(crate) fn set(&mut self, changes: impl IntoIterator<Item = Change>) -> Vec<Push> {
         self.snapshot = self.snapshot.apply(changes);
-        self.stream.on_snapshot(&self.snapshot)
+        let pushes = self.stream.on_snapshot(&self.snapshot);
+        self.without_linger(pushes)
     }
 
     /// Acknowledges these pushes and everything that follows from it. Answers what came.

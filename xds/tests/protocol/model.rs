@@ -312,6 +312,8 @@ enum Op {
     /// The proxy reads so many responses.
     ToProxy(u8),
     Reconnect,
+    /// The time of the clusters that nothing refers to is up.
+    LingerExpired,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -334,6 +336,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (1..4u8).prop_map(Op::ToServer),
         6 => (1..4u8).prop_map(Op::ToProxy),
         1 => Just(Op::Reconnect),
+        1 => Just(Op::LingerExpired),
     ]
 }
 
@@ -400,7 +403,13 @@ impl World {
                 self.responses.clear();
                 self.proxy.connect();
             }
+            Op::LingerExpired => self.expire_linger(),
         }
+    }
+
+    fn expire_linger(&mut self) {
+        let pushes = self.stream.on_linger_expired();
+        self.responses.extend(pushes.iter().map(Into::into));
     }
 
     fn deliver_request(&mut self) {
@@ -426,6 +435,8 @@ impl World {
             } else if self.stream.waiting().is_some() {
                 let pushes = self.stream.on_wait_expired();
                 self.responses.extend(pushes.iter().map(Into::into));
+            } else if self.stream.lingering().is_some() {
+                self.expire_linger();
             } else {
                 return;
             }

@@ -50,6 +50,61 @@ fn t16_a_backend_swap_adds_waits_and_prunes() {
 }
 
 #[test]
+fn t16_a_cluster_that_goes_stays_for_requests_under_way() {
+    let mut d = booted();
+    d.lingering = true;
+    d.subscribe(SDS, &[]);
+    let cds =
+        only(d.set([set(&tls_cluster("new", 0, "ca")), set(&secret("ca", 0)), set(&scope("s", &["new"]))]));
+    let answer = only(d.subscribe(SDS, &["ca"]));
+    d.settle(vec![cds, answer]);
+    let in_use = d.stream.lingering();
+    let routes = only(d.set([remove(CDS, "new"), remove(SDS, "ca"), set(&scope("s", &["old"]))]));
+    assert!(d.ack(&routes).is_empty(), "it may be in use by a request that began before");
+    assert!(d.stream.in_sync(), "which is no reason to wait for anything");
+    assert_eq!(in_use, None);
+    let first = d.stream.lingering();
+    assert!(first.is_some());
+
+    // What goes meanwhile does not prolong it, and has its own time.
+    let routes = only(d.set([remove(CDS, "old"), set(&scope("s", &[]))]));
+    assert!(d.ack(&routes).is_empty());
+    assert_eq!(d.stream.lingering(), first);
+    let prune = only(d.expire_linger());
+    assert_eq!((type_of(&prune), content(&prune)), (CDS, (vec![], vec!["new"])));
+    assert!(d.ack(&prune).is_empty(), "the secret may be needed by a cluster that is still there");
+    let second = d.stream.lingering();
+    assert!(second.is_some() && second != first);
+
+    // What comes back stays, with the proxy none the wiser.
+    let routes = only(d.set([set(&cluster("old", 0)), set(&scope("s", &["old"]))]));
+    assert_eq!(type_of(&routes), SRDS);
+    assert!(d.expire_linger().is_empty());
+    let left = only(d.ack(&routes));
+    assert_eq!((type_of(&left), content(&left)), (SDS, (vec![], vec!["ca"])));
+    assert_eq!(d.stream.lingering(), None);
+}
+
+#[test]
+fn t16_a_lingering_cluster_does_not_go_while_routes_to_it_are_on_their_way() {
+    let mut d = booted();
+    d.lingering = true;
+    let srds = only(d.set([remove(CDS, "old"), set(&scope("s", &[]))]));
+    assert!(d.ack(&srds).is_empty());
+    // Another cluster warms, so that the next snapshot cannot be staged yet.
+    let cds = only(d.set([set(&cluster("slow", 0))]));
+    assert!(d.set([set(&cluster("old", 0)), set(&scope("s", &["old"]))]).is_empty());
+    assert!(d.expire_linger().is_empty());
+    let eds = only(d.subscribe(EDS, &["slow"]));
+    let mut pushes = d.ack(&eds);
+    pushes.extend(d.ack(&cds));
+    assert_eq!(
+        pushes.iter().map(|p| (type_of(p), content(p))).collect::<Vec<_>>(),
+        [(SRDS, (vec!["s"], vec![]))]
+    );
+}
+
+#[test]
 fn t16_routes_wait_for_the_endpoints_of_a_new_cluster() {
     let mut d = booted();
     let cds = only(d.set([set(&cluster("new", 0)), set(&scope("s", &["new"]))]));

@@ -27,12 +27,16 @@ impl Client {
             response_nonce: nonce.to_owned(),
             ..DiscoveryRequest::default()
         };
-        self.stream.on_request(request, &self.snapshot).unwrap().into_iter().map(|r| r.0).collect()
+        let replies = self.stream.on_request(request, &self.snapshot).unwrap();
+        let late = self.stream.on_linger_expired(&self.snapshot);
+        replies.into_iter().chain(late).map(|r| r.0).collect()
     }
 
     fn set(&mut self, changes: impl IntoIterator<Item = postern_xds::Change>) -> Vec<DiscoveryResponse> {
         self.snapshot = self.snapshot.apply(changes);
-        self.stream.on_snapshot(&self.snapshot).into_iter().map(|r| r.0).collect()
+        let replies = self.stream.on_snapshot(&self.snapshot);
+        let late = self.stream.on_linger_expired(&self.snapshot);
+        replies.into_iter().chain(late).map(|r| r.0).collect()
     }
 }
 

@@ -208,27 +208,6 @@ async fn extensions_come_and_go_under_load() {
             .concat(),
         )
         .await;
-    // Envoy cuts the calls under way to a service when nothing refers to it any more, so something has to.
-    for name in ["ext", "ext2"] {
-        let service = format!("extAuth: {{grpcService: {{backendRef: {{name: {name}, port: 8080}}}}}}");
-        let rules = format!(
-            "hostnames: [{name}.example.org]\nrules: [{{backendRefs: [{{name: v1, port: 8080}}]}}]\n"
-        );
-        let policy = format!(
-            "targetRefs: [{{kind: HTTPRoute, name: of-{name}}}]\nextAuth: {{extensionRef: {{name: of-{name}}}}}\n"
-        );
-        let name = format!("of-{name}");
-        world
-            .apply(
-                &[
-                    gateway_extension(&name, &service),
-                    http_route(&name, &rules),
-                    traffic_policy(&name, &policy),
-                ]
-                .concat(),
-            )
-            .await;
-    }
     let calls: Vec<Call> = ["/auth", "/proc", "/limit", "/other"]
         .iter()
         .map(|path| world.call("example.org", path).header("x-do", "allow"))

@@ -59,6 +59,7 @@ impl Channel {
         let complete = self.subscription.wildcard()
             && self.nothing_to_send()
             && self.deferred.is_empty()
+            && self.linger.is_empty()
             && !self.isolation.has_parked();
         if complete {
             // Sharing the structure keeps a stream's memory, and the next comparison, small.
