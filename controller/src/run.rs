@@ -255,6 +255,7 @@ impl Runner {
                 self.gateways.acknowledged(&gateway, names, removed.iter().map(AsRef::as_ref));
                 self.after_publishing();
             }
+            EventKind::Acked { .. } => self.after_publishing(),
             EventKind::Nacked { resource_type, names, error } => {
                 let names = names.iter().map(ToString::to_string).collect();
                 self.report.report(&RunEvent::rejected(&gateway, resource_type.to_string(), names, error));

@@ -121,7 +121,11 @@ impl Gateways {
                     .report(&RunEvent::PortInUse { gateway: gateway.to_string(), blocked: blocked.clone() });
             }
             state.blocked = blocked;
-            let served = if state.ready { state.served(gateway, engine) } else { BTreeSet::new() };
+            let mut served = if state.ready { state.served(gateway, engine) } else { BTreeSet::new() };
+            // Its routes come after a listener, and without them it answers 404.
+            if !served.is_subset(&state.told) && !in_sync(gateway, engine) {
+                served.retain(|it| state.told.contains(it));
+            }
             for Served { listener, url, hostname } in served.difference(&state.told).cloned() {
                 report.report(&RunEvent::Serving { gateway: gateway.to_string(), listener, url, hostname });
             }
@@ -237,6 +241,12 @@ impl State {
         }
         out
     }
+}
+
+/// Whether an Envoy of `gateway` has acknowledged everything.
+fn in_sync(gateway: &NamespacedName, engine: &Engine) -> bool {
+    let connections = engine.publisher().hub().connections_of(&gateway.to_string());
+    connections.iter().any(|connection| connection.in_sync)
 }
 
 fn runtime_directory() -> std::io::Result<TempDir> {
