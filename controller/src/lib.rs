@@ -11,7 +11,6 @@ pub mod bootstrap;
 pub mod cli;
 pub mod config;
 pub mod controller;
-mod decode;
 pub mod diagnostic;
 pub mod drain;
 pub mod echo;

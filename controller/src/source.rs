@@ -16,7 +16,6 @@ mod fields;
 mod file;
 mod parse;
 mod position;
-mod shape;
 mod suggest;
 mod text;
 mod tree;

@@ -50,7 +50,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 pub use self::infrastructure::{Infrastructure, infrastructure_name};
-pub use self::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
+pub use self::object::{Kind, NamespacedName, Object, ObjectKey, Read, ReadError, Stored, UnknownField};
 pub use self::observation::{ProxyReport, Rejection};
 pub use self::problem::{Problem, Severity};
 pub use self::resource::{Resource, ResourceChange, ResourceType};

@@ -16,7 +16,14 @@ use postern_api::kgateway::{
 };
 use postern_api::kubernetes::ClusterTrustBundle;
 use postern_api::multicluster::ServiceImport;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+mod read;
+
+pub(crate) use self::read::read as read_value;
+pub use self::read::{Read, ReadError, UnknownField};
 
 /// A namespace and a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -153,10 +160,10 @@ macro_rules! kinds {
             }
 
             /// Reads an object of `kind`. Objects are kept for long, so what reading left in spare capacity is
-            /// given back by a copy. Unknown fields are ignored; wrap the deserializer to hear of them.
-            pub fn deserialize<'de, D: Deserializer<'de>>(kind: Kind, from: D) -> Result<Self, D::Error> {
+            /// given back by a copy.
+            pub fn read(kind: Kind, json: &Value) -> Read<Self> {
                 match kind {
-                    $(Kind::$kind => <$ty>::deserialize(from).map(|read| Self::$kind(Arc::new(read.clone()))),)+
+                    $(Kind::$kind => read::read::<$ty>(json).map(|read| Self::$kind(Arc::new(read.clone()))),)+
                 }
             }
         }
@@ -178,6 +185,13 @@ macro_rules! kinds {
     };
     (@scope Cluster) => { false };
     (@scope Namespaced) => { true };
+}
+
+impl Object {
+    /// Reads an object of `kind` from any format. Unknown fields are ignored; [`Object::read`] tells of them.
+    pub fn deserialize<'de, D: Deserializer<'de>>(kind: Kind, from: D) -> Result<Self, D::Error> {
+        Self::read(kind, &Value::deserialize(from)?).result.map_err(D::Error::custom)
+    }
 }
 
 kinds! {

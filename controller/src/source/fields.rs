@@ -1,20 +1,33 @@
 //! Small work on the fields of an untyped object.
 
+use serde_json::Value as Json;
 use serde_yaml::{Mapping, Value};
 
-/// `path` as Kubernetes writes it: `spec.rules[0].name`.
-pub(crate) fn path_of(path: &serde_ignored::Path<'_>) -> String {
-    use serde_ignored::Path;
-    match path {
-        Path::Root => String::new(),
-        Path::Seq { parent, index } => format!("{}[{index}]", path_of(parent)),
-        Path::Map { parent, key } => {
-            let parent = path_of(parent);
-            if parent.is_empty() { key.clone() } else { format!("{parent}.{key}") }
-        }
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
-            path_of(parent)
-        }
+/// What YAML says in the words of JSON, which is what the API server gets from `kubectl`: keys become text.
+pub(crate) fn to_json(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => Json::Bool(*value),
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(value), _) => value.into(),
+            (_, Some(value)) => value.into(),
+            // JSON has neither an infinity nor a "not a number": they become text, which no number may be.
+            _ => number
+                .as_f64()
+                .and_then(serde_json::Number::from_f64)
+                .map_or_else(|| number.to_string().into(), Json::Number),
+        },
+        Value::String(text) => text.as_str().into(),
+        Value::Sequence(items) => items.iter().map(to_json).collect(),
+        Value::Mapping(members) => members.iter().map(|(key, value)| (to_key(key), to_json(value))).collect(),
+        Value::Tagged(tagged) => to_json(&tagged.value),
+    }
+}
+
+fn to_key(key: &Value) -> String {
+    match key {
+        Value::String(text) => text.clone(),
+        other => serde_yaml::to_string(other).unwrap_or_default().trim_end().to_owned(),
     }
 }
 
@@ -66,6 +79,14 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn yaml_becomes_json() {
+        let yaml = serde_yaml::from_str("{1: a, true: -2, n: [~, 1.5, .inf, !x {k: 18446744073709551615}]}")
+            .expect("valid YAML");
+        let json = serde_json::json!({"1": "a", "true": -2, "n": [null, 1.5, ".inf", {"k": u64::MAX}]});
+        assert_eq!(to_json(&yaml), json);
+    }
 
     #[test]
     fn encodes_like_the_rfc() {

@@ -2,13 +2,12 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use postern_translator::{Kind, Object, ObjectKey};
+use postern_translator::{Kind, Object, ObjectKey, Read};
 use serde_yaml::{Mapping, Value};
 
 use super::fields;
 use super::position::{FieldIndex, Position};
 use super::suggest;
-use crate::decode;
 use crate::diagnostic::Level;
 
 /// An object, and what tells one content from another. Objects themselves cannot be compared, and parsing again gives new ones.
@@ -193,30 +192,21 @@ impl Reader<'_> {
         }
 
         let value = Value::Mapping(object);
-        let mut ignored = Vec::new();
-        let mut track = serde_path_to_error::Track::new();
-        let result = {
-            let tracked = serde_path_to_error::Deserializer::new(&value, &mut track);
-            let mut listen = |path: serde_ignored::Path<'_>| ignored.push(fields::path_of(&path));
-            let listened = serde_ignored::Deserializer::new(tracked, &mut listen);
-            decode::object(kind, &mut <dyn erased_serde::Deserializer<'_>>::erase(listened))
-        };
+        let Read { result, mut unknown } = Object::read(kind, &fields::to_json(&value));
         // Types without their own members for these two are read by kind, not by what the object says.
-        ignored.retain(|field| field != "apiVersion" && field != "kind");
+        unknown.retain(|it| it.field != "apiVersion" && it.field != "kind");
         // As the API server validates: an object with a field that nobody knows is not what its author thinks it is.
         // Kinds of others may have newer fields than this version has heard of; those do no harm.
         let strict = !matches!(kind.group(), "" | "discovery.k8s.io" | "multicluster.x-k8s.io");
         match result {
-            Ok(_) if strict && !ignored.is_empty() => self.out.broken.push(key),
+            Ok(_) if strict && !unknown.is_empty() => self.out.broken.push(key),
             Ok(object) => {
                 let mut hasher = DefaultHasher::new();
                 value.hash(&mut hasher);
                 self.out.objects.push((subject.path.clone(), Held { object, digest: hasher.finish() }));
             }
             Err(error) => {
-                let field = track.path().to_string();
-                let field = if field == "." { String::new() } else { field };
-                let message = plain_words(&error.to_string());
+                let message = plain_words(&error.message);
                 let remedy = if message.starts_with("expected a string, found")
                     && !message.ends_with("an object")
                     && !message.ends_with("a list")
@@ -225,14 +215,14 @@ impl Reader<'_> {
                 } else {
                     String::new()
                 };
-                self.report(Level::Error, &subject, &field, message, remedy);
+                self.report(Level::Error, &subject, &error.field, message, remedy);
                 self.out.broken.push(key);
             }
         }
-        for field in ignored {
-            let (message, remedy) = suggest::unknown_field(kind, &value, &field);
+        for it in unknown {
+            let (message, remedy) = suggest::unknown_field(&it);
             let level = if strict { Level::Error } else { Level::Warning };
-            self.report(level, &subject, &field, message, remedy);
+            self.report(level, &subject, &it.field, message, remedy);
         }
     }
 }

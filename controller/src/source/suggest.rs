@@ -1,10 +1,7 @@
 //! Says what was probably meant.
 
-use postern_translator::Kind;
-use serde_yaml::Value;
+use postern_translator::{Kind, UnknownField};
 
-use super::shape;
-use crate::decode;
 use crate::diagnostic::Level;
 
 /// What to say of a document of a kind that is not read.
@@ -73,12 +70,9 @@ pub(crate) fn unknown_kind(api_version: &str, kind: &str) -> Verdict {
     }
 }
 
-/// Message and remedy for `field` of an object of `kind`, which its type does not have.
-pub(crate) fn unknown_field(kind: Kind, object: &Value, field: &str) -> (String, String) {
+/// Message and remedy for a field that a type does not have.
+pub(crate) fn unknown_field(UnknownField { field, known }: &UnknownField) -> (String, String) {
     let name = field.rsplit('.').next().unwrap_or(field);
-    let known = shape::fields_beside(object, field, |probe| {
-        decode::object(kind, &mut <dyn erased_serde::Deserializer<'_>>::erase(probe)).is_ok()
-    });
     let remedy = nearest(name, known.iter().copied()).map_or_else(
         || "remove it; the API server would drop or refuse it".to_owned(),
         |near| format!("did you mean `{near}`?"),

@@ -15,7 +15,7 @@ pub(crate) fn yaml<T: DeserializeOwned>(text: &str) -> T {
 /// An object named `name` (`namespace/name`); `rest` are its other fields as a YAML flow without braces.
 pub(crate) fn object(kind: Kind, name: &str, rest: &str) -> Object {
     let (namespace, name) = name.split_once('/').unwrap_or(("", name));
-    let text = format!("{{metadata: {{namespace: '{namespace}', name: {name}}}, {rest}}}");
+    let text = format!("{{metadata: {{namespace: '{namespace}', name: '{name}'}}, {rest}}}");
     Object::deserialize(kind, serde_yaml::Deserializer::from_str(&text))
         .unwrap_or_else(|error| panic!("{error} in {text}"))
 }

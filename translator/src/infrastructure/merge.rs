@@ -6,6 +6,8 @@
 use postern_api::kgateway::KubernetesParameters;
 use serde_json::Value;
 
+use crate::object::{ReadError, read_value};
+
 /// Fields of which one object gives at most one, by the path of the object.
 const ALTERNATIVES: [(&str, &[&str]); 5] = [
     ("podTemplate.startupProbe", &HANDLERS),
@@ -38,9 +40,9 @@ const VOID: [(&str, Option<&str>, &str); 9] = [
 pub(super) fn merge(
     class: &KubernetesParameters,
     gateway: &KubernetesParameters,
-) -> Result<KubernetesParameters, serde_json::Error> {
-    let mut base = serde_json::to_value(class)?;
-    let mut over = serde_json::to_value(gateway)?;
+) -> Result<KubernetesParameters, ReadError> {
+    let mut base = to_value(class)?;
+    let mut over = to_value(gateway)?;
     for name in ["horizontalPodAutoscaler", "podDisruptionBudget"] {
         raise(&mut base, name);
         raise(&mut over, name);
@@ -62,7 +64,12 @@ pub(super) fn merge(
         }
     }
     lay_over(&mut base, over);
-    serde_json::from_value(base)
+    read_value(&base).result
+}
+
+fn to_value(parameters: &KubernetesParameters) -> Result<Value, ReadError> {
+    serde_json::to_value(parameters)
+        .map_err(|error| ReadError { field: String::new(), message: error.to_string() })
 }
 
 /// Puts what `spec` has into the place beside it: the two mean the same.

@@ -28,7 +28,7 @@ use crate::backend::ClusterId;
 use crate::backend::resolve::Unresolved;
 use crate::dependency::Reader;
 use crate::envoy::{ApiVersion, any, extension, inline_string};
-use crate::object::ObjectKey;
+use crate::object::{ObjectKey, Read, read_value};
 use crate::problem::Fault;
 use crate::route::headers;
 
@@ -120,14 +120,11 @@ fn from_free_form(AccessLogging(value): &AccessLogging) -> Result<Vec<Spec>, Fau
             if !entry.is_object() {
                 return Err(Fault::new(at, "it is no object", remedy));
             }
-            let mut unknown = Vec::new();
-            let read: Result<Spec, _> =
-                serde_ignored::deserialize((*entry).clone(), |path| unknown.push(path.to_string()));
-            let spec = read.map_err(|error| Fault::new(at.as_str(), error.to_string(), remedy))?;
+            let Read { result, unknown } = read_value::<Spec>(entry);
+            let spec = result.map_err(|error| Fault::new(at.as_str(), error.to_string(), remedy))?;
             match unknown.first() {
-                Some(field) => {
-                    let parts: Vec<&str> = field.split('.').filter(|part| *part != "?").collect();
-                    Err(Fault::new(format!("{at}.{}", parts.join(".")), "the field is not known", remedy))
+                Some(unknown) => {
+                    Err(Fault::new(format!("{at}.{}", unknown.field), "the field is not known", remedy))
                 }
                 None => Ok(spec),
             }

@@ -3,7 +3,7 @@ use crate::dependency::tests::{named, object};
 
 fn slice(name: &str, service: &str) -> Object {
     let text = format!(
-        "{{metadata: {{namespace: a, name: {name}, labels: {{{SERVICE_NAME_LABEL}: {service}}}}}, addressType: IPv4, \
+        "{{metadata: {{namespace: a, name: '{name}', labels: {{{SERVICE_NAME_LABEL}: '{service}'}}}}, addressType: IPv4, \
          endpoints: []}}"
     );
     Object::deserialize(Kind::EndpointSlice, serde_yaml::Deserializer::from_str(&text)).unwrap()

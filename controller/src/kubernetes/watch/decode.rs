@@ -57,13 +57,10 @@ impl Item {
 
 /// Reads an object, without what nobody here looks at and is large. The error names the field.
 pub(super) fn object(kind: Kind, raw: &RawValue) -> Result<Object, String> {
-    match Object::deserialize(kind, &mut serde_json::Deserializer::from_str(raw.get())) {
-        Ok(mut object) => {
-            shrink(&mut object);
-            Ok(object)
-        }
-        Err(error) => Err(explain(kind, raw, &error)),
-    }
+    let json = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
+    let mut object = Object::read(kind, &json).result.map_err(|error| error.to_string())?;
+    shrink(&mut object);
+    Ok(object)
 }
 
 fn shrink(object: &mut Object) {
@@ -91,19 +88,6 @@ fn shrink_pod(pod: &mut Pod) {
         conditions.shrink_to_fit();
         pod.status = Some(PodStatus { phase, pod_ip, conditions: Some(conditions), ..PodStatus::default() });
     }
-}
-
-/// Reads the object once more, to find the field.
-fn explain(kind: Kind, raw: &RawValue, error: &serde_json::Error) -> String {
-    let mut track = serde_path_to_error::Track::new();
-    let mut json = serde_json::Deserializer::from_str(raw.get());
-    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    let _ = crate::decode::object(kind, &mut <dyn erased_serde::Deserializer<'_>>::erase(tracked));
-    let path = track.path().to_string();
-    let message = error.to_string();
-    // The position is that in what was sent, which nobody can look up.
-    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-    if path == "." { message.to_owned() } else { format!("{path}: {message}") }
 }
 
 #[cfg(test)]
