@@ -5,6 +5,7 @@ mod cluster;
 mod commands;
 mod controller;
 mod install;
+mod migrate;
 mod proxy;
 mod proxy_drain;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use postern_translator::NamespacedName;
 
 use self::controller::ControllerArgs;
 use self::install::InstallArgs;
+use self::migrate::MigrateCommand;
 use self::proxy::ProxyCommand;
 use self::status::StatusArgs;
 use crate::bootstrap::Address;
@@ -98,6 +100,9 @@ enum Command {
     /// Problems come last, with the words of the controller. The exit code is 0 if all is well, 1 if something is not,
     /// and 2 if it could not be found out.
     Status(StatusArgs),
+    /// Say what becomes of the resources of another implementation.
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
     /// Look into the proxies of a Gateway.
     #[command(subcommand)]
     Proxy(ProxyCommand),
@@ -267,6 +272,9 @@ pub fn main() -> ExitCode {
         Command::Controller(args) => controller::controller(args),
         Command::Install(args) => install::install(args),
         Command::Status(args) => status::status(args, cli.global.output).or_else(|error| Ok(unknown(&error))),
+        Command::Migrate(MigrateCommand::Kgateway(args)) => {
+            migrate::kgateway(args, cli.global.output).or_else(|error| Ok(unknown(&error)))
+        }
         Command::Bootstrap(args) => commands::bootstrap(args, cli.global.output),
         Command::Crds => commands::crds(),
         Command::Echo(args) => commands::echo(args),

@@ -31,6 +31,7 @@ use postern_translator::{Change, Kind, Object, ObjectKey};
 
 use self::file::File;
 use self::parse::Held;
+pub(crate) use self::suggest::unknown_field;
 pub use self::tree::PathError;
 pub use self::watch::{WatchEvent, Watcher};
 use crate::diagnostic::{Diagnostic, Level, Location};

@@ -16,7 +16,7 @@ use clap::Args;
 use jiff::Timestamp;
 use postern_translator::CONTROLLER_NAME;
 
-pub(super) use self::collect::{GATEWAY_LABEL, controller_pods, document, is_ready};
+pub(super) use self::collect::{GATEWAY_LABEL, controller_pods, document, is_ready, pages};
 use self::judge::Question;
 use self::model::{Overview, Severity};
 use self::print::Look;

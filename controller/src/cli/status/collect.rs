@@ -105,28 +105,32 @@ async fn list(
     resource: &ApiResource,
     question: &Question,
 ) -> Result<Listed, kube::Error> {
+    let known = |objects: Vec<DynamicObject>| {
+        let known = |object: DynamicObject| Known { kind, metadata: object.metadata, data: object.data };
+        objects.into_iter().map(known).collect()
+    };
     let all = Api::<DynamicObject>::all_with(client.clone(), resource);
-    match pages(&all, kind).await {
+    match pages(&all).await {
         Err(error) if is_forbidden(&error) && kind.is_namespaced() => {
             let Some(namespace) = &question.namespace else { return Err(error) };
             let some = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, resource);
             let note = (kind != Kind::Gateway).then(|| {
                 format!("You may list objects of kind {kind} in {namespace} only: others are left out.")
             });
-            pages(&some, kind).await.map(|objects| (objects, note))
+            pages(&some).await.map(|objects| (known(objects), note))
         }
-        listed => listed.map(|objects| (objects, None)),
+        listed => listed.map(|objects| (known(objects), None)),
     }
 }
 
-async fn pages(api: &Api<DynamicObject>, kind: Kind) -> Result<Vec<Known>, kube::Error> {
+/// All objects that `api` has, page by page.
+pub(crate) async fn pages(api: &Api<DynamicObject>) -> Result<Vec<DynamicObject>, kube::Error> {
     let mut out = Vec::new();
     let mut params = ListParams::default().limit(PAGE);
     loop {
         let page = api.list(&params).await?;
         let more = page.metadata.continue_.filter(|token| !token.is_empty());
-        let known = |object: DynamicObject| Known { kind, metadata: object.metadata, data: object.data };
-        out.extend(page.items.into_iter().map(known));
+        out.extend(page.items);
         match more {
             Some(token) => params = params.continue_token(&token),
             None => return Ok(out),
