@@ -43,6 +43,7 @@ mod status;
 mod store;
 mod telemetry;
 mod tls;
+mod transformation;
 mod translator;
 mod unsupported;
 

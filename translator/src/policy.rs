@@ -36,6 +36,7 @@ use crate::problem::Fault;
 use crate::route::cors::Cors;
 use crate::route::headers::HeaderModifier;
 use crate::route::retry::Retry;
+use crate::transformation::Transformation;
 
 /// An object, or a named part of it, that a policy can be on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -340,6 +341,10 @@ fn fields(key: &ObjectKey, spec: &TrafficPolicySpec, faults: &mut Vec<Fault>) ->
     }
     if let Some(buffer) = &spec.buffer {
         out.buffer = Buffer::parse(buffer).map_err(|f| keep(f, "spec.buffer")).ok();
+    }
+    if let Some(transformation) = &spec.transformation {
+        out.transformation =
+            Transformation::parse(transformation).map_err(|f| keep(f, "spec.transformation")).ok();
     }
     out.extensions = Uses::parse(key, spec, faults);
     if let (Some(total), Some(Some(per_try))) =

@@ -355,6 +355,8 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {targetRefs: [{kind: HTTPRoute, name: r1}, {kind: Gateway, name: one}], extAuth: {extensionRef: {name: ext}, contextExtensions: {a: b}}, rateLimit: {extensionRef: {name: ext, namespace: b}}}",
             "spec: {targetRefs: [{kind: Gateway, name: one}], extProc: {extensionRef: {name: ext, namespace: b}}}",
             "spec: {targetSelectors: [{kind: HTTPRoute, matchLabels: {app: x}, sectionName: n}], rbac: {policy: {matchExpressions: ['true']}}}",
+            "spec: {targetRefs: [{kind: HTTPRoute, name: r1}], transformation: {request: {set: [{name: x, value: '{{ length(body()) }}'}]}}}",
+            "spec: {targetRefs: [{kind: HTTPRoute, name: r1}], transformation: {response: {set: [{name: x, value: '{{ oops'}]}}}",
         ],
     ),
     (

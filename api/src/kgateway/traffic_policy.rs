@@ -2,6 +2,7 @@
 
 mod extensions;
 mod guards;
+mod transformation;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::extensions::*;
 pub use self::guards::*;
+pub use self::transformation::*;
 use super::schema::{
     attempt_within_request, auto_host_rewrite_of_routes, either, go_duration, retry_conditions,
 };
@@ -28,7 +30,7 @@ use crate::gateway_api::HttpHeaderFilter;
     namespaced
 )]
 #[kube(
-    doc = "Says what happens to requests of Gateways, listeners, routes or single rules of routes: timeouts, retries, header modification, cross-origin resource sharing, external authorization and processing, rate limits."
+    doc = "Says what happens to requests of Gateways, listeners, routes or single rules of routes: timeouts, retries, header modification, cross-origin resource sharing, external authorization and processing, rate limits, transformation."
 )]
 #[kube(status = "PolicyStatus", derive = "PartialEq", derive = "Default")]
 #[kube(shortname = "tp", category = "postern", category = "kgateway")]
@@ -86,6 +88,9 @@ pub struct TrafficPolicySpec {
     /// Buffering of requests (kgateway v2.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buffer: Option<RequestBuffer>,
+    /// Changes headers and bodies by templates (kgateway v2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transformation: Option<TransformationPolicy>,
     /// Timeouts. In kgateway v2.1 this field is called timeouts; give one of the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<TimeoutPolicy>,

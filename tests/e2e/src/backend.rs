@@ -64,6 +64,8 @@ pub enum Reply {
     Status(u16),
     /// 200 with the request in JSON and these headers.
     Headers(Vec<(&'static str, &'static str)>),
+    /// A status, headers and a body.
+    Raw(u16, Vec<(&'static str, &'static str)>, Bytes),
     /// An echo after a delay.
     After(Duration),
     /// Closes the connection after the request was read, without an answer.
@@ -250,17 +252,24 @@ async fn answer(
 
     let mut status = StatusCode::OK;
     let mut extra = Vec::new();
+    let mut raw = None;
     match (inner.handler)(&seen) {
         Reply::Echo => {}
         Reply::Status(code) => status = StatusCode::from_u16(code).unwrap(),
         Reply::Headers(headers) => extra = headers,
+        Reply::Raw(code, headers, body) => {
+            (status, extra, raw) = (StatusCode::from_u16(code).unwrap(), headers, Some(body));
+        }
         Reply::After(delay) => tokio::time::sleep(delay).await,
         Reply::Reset => return Err(std::io::Error::other("the test asked for a reset")),
     }
-    let body = serde_json::to_vec(&seen).unwrap_or_default();
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let echo = raw.is_none();
+    let body = raw.unwrap_or_else(|| serde_json::to_vec(&seen).unwrap_or_default().into());
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if echo {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
     for (name, value) in extra {
         response.headers_mut().append(name, HeaderValue::from_static(value));
     }

@@ -87,6 +87,13 @@ impl Call {
         self
     }
 
+    /// With a body that need not be text.
+    #[must_use]
+    pub fn bytes(mut self, body: &[u8]) -> Self {
+        self.body = Bytes::copy_from_slice(body);
+        self
+    }
+
     /// Over HTTP/2.
     #[must_use]
     pub fn h2(mut self) -> Self {

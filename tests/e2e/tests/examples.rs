@@ -189,6 +189,7 @@ fn every_example_is_tried() {
         "listener-sets",
         "quickstart",
         "resilience",
+        "transformation",
     ];
     let mut found: Vec<String> = std::fs::read_dir(repository().join("examples"))
         .unwrap()
@@ -251,6 +252,12 @@ async fn quickstart() {
 #[tokio::test]
 async fn resilience() {
     let example = Example::copy("resilience");
+    example.try_everything().await;
+}
+
+#[tokio::test]
+async fn transformation() {
+    let example = Example::copy("transformation");
     example.try_everything().await;
 }
 

@@ -74,6 +74,8 @@ mod tcp;
 mod telemetry;
 #[path = "traffic/tls_routes.rs"]
 mod tls_routes;
+#[path = "traffic/transformation.rs"]
+mod transformation;
 #[path = "traffic/udp.rs"]
 mod udp;
 #[path = "traffic/x_backends.rs"]

@@ -48,6 +48,11 @@ impl Buffer {
         Ok(Self { max_bytes })
     }
 
+    /// The largest body, in bytes.
+    pub(crate) const fn max_bytes(self) -> u32 {
+        self.max_bytes
+    }
+
     /// What fills the slot of the route.
     pub(crate) fn envoy(self) -> Any {
         slot::filled(FILTER, EnvoyBuffer { max_request_bytes: u32_value(self.max_bytes) })

@@ -13,6 +13,10 @@ use crate::gateway_extension::Uses;
 use crate::route::cors::Cors;
 use crate::route::headers::HeaderModifier;
 use crate::route::retry::Retry;
+use crate::transformation::Transformation;
+
+/// The size of bodies up to which transformations hold messages back, if the policy does not say (as in kgateway v2.1).
+const BODY_BYTES: u64 = 1024 * 1024;
 
 /// The name of a field, as statuses have it.
 pub(crate) type FieldName = &'static str;
@@ -30,6 +34,7 @@ pub(crate) struct Fields {
     pub(crate) rbac: Option<Rbac>,
     pub(crate) local_rate_limit: Option<Setting<LocalRateLimit>>,
     pub(crate) buffer: Option<Setting<Buffer>>,
+    pub(crate) transformation: Option<Transformation>,
     pub(crate) extensions: Uses,
     /// The Host header becomes the name of the backend.
     pub(crate) auto_host: Option<bool>,
@@ -73,6 +78,7 @@ each_field! {
     "rateLimit.local" local_rate_limit,
     "rateLimit.global" extensions.limits,
     "buffer" buffer,
+    "transformation" transformation,
     "extAuth" extensions.authorization,
     "extProc" extensions.processing,
     "autoHostRewrite" auto_host,
@@ -92,6 +98,9 @@ impl Fields {
         };
         both(&mut self.request_headers, &other.request_headers);
         both(&mut self.response_headers, &other.response_headers);
+        if let (Some(own), Some(other)) = (&mut self.transformation, &other.transformation) {
+            *own = other.clone().then(own);
+        }
         self.fill(other);
     }
 
@@ -104,8 +113,16 @@ impl Fields {
             (slot::CSRF, self.csrf.as_ref().map(Csrf::envoy)),
             (slot::RBAC, self.rbac.as_ref().map(Rbac::envoy)),
             (slot::LOCAL_RATE_LIMIT, enabled(self.local_rate_limit.as_ref()).map(|it| it.envoy())),
+            (slot::TRANSFORMATION, self.transformation.as_ref().and_then(Transformation::envoy)),
             (slot::BUFFER, enabled(self.buffer.as_ref()).map(|it| it.envoy())),
         ];
         filters.into_iter().filter_map(|(slot, filter)| Some((slot, filter?))).collect()
+    }
+
+    /// The size of bodies up to which messages can be held back, where a transformation has to.
+    pub(crate) fn body_limit(&self) -> Option<u64> {
+        let transforms = self.transformation.as_ref().is_some_and(Transformation::buffers);
+        let own = self.buffer.as_ref().and_then(Setting::enabled).map(|buffer| buffer.max_bytes().into());
+        transforms.then(|| own.unwrap_or(BODY_BYTES))
     }
 }

@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::config::route::v3::{
     DirectResponseAction, Route, RouteAction, WeightedCluster, route, route_action, weighted_cluster,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
-use envoy_types::pb::google::protobuf::BoolValue;
+use envoy_types::pb::google::protobuf::{BoolValue, UInt64Value};
 
 use super::cors::Cors;
 use super::filters::{Answer, Filters, Mirror, PathChange};
@@ -65,6 +65,8 @@ pub(crate) struct Rule {
     pub(crate) auto_host: bool,
     /// The filters that policies bring, by the slot of the listener that they go into.
     pub(crate) slots: BTreeMap<&'static str, Any>,
+    /// The size of bodies up to which messages can be held back, where it is not that of the listener.
+    pub(crate) body_limit: Option<u64>,
     /// The status where there is no valid backend.
     pub(crate) without_backend: u16,
     /// The rule must not be served: everything it matches answers 500.
@@ -86,6 +88,7 @@ impl Default for Rule {
             extensions: Extensions::default(),
             auto_host: false,
             slots: BTreeMap::new(),
+            body_limit: None,
             without_backend: 500,
             refused: false,
         }
@@ -412,6 +415,7 @@ fn finish(rule: &Rule, matching: &Match, action: route::Action, name: &str) -> R
         let filter = slot::filled(external_auth::FILTER, auth.envoy(false));
         route.typed_per_filter_config.insert(slot::EXTERNAL_AUTH.to_owned(), filter);
     }
+    route.request_body_buffer_limit = rule.body_limit.map(|value| UInt64Value { value });
     for (slot, filter) in &rule.slots {
         route.typed_per_filter_config.insert((*slot).to_owned(), filter.clone());
     }

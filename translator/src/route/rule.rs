@@ -270,6 +270,7 @@ impl ParsedRule {
             show_certificate(parent.gateway(), &mut rule);
         }
         rule.slots.extend(fields.slots());
+        rule.body_limit = fields.body_limit();
         rule.request_timeout = rule.request_timeout.or(fields.request_timeout);
         rule.idle_timeout = rule.idle_timeout.or(fields.idle_timeout).or(listener.policy.stream_idle_timeout);
         rule.retry = rule.retry.or(fields.retry);
