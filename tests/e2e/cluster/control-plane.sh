@@ -68,6 +68,9 @@ start_etcd() { # start_etcd PORT PORT
 		--listen-peer-urls="$peer" --initial-advertise-peer-urls="$peer" --initial-cluster="default=$peer"
 }
 
+# What the tests write and Kubernetes drops without these
+FEATURES=ClusterTrustBundle=true,ClusterTrustBundleProjection=true,CrossNamespaceVolumeDataSource=true
+
 start_apiserver() { # start_apiserver PORT_OF_ETCD FLAG...
 	local keys=$STATE/keys etcd=$1
 	shift
@@ -76,7 +79,7 @@ start_apiserver() { # start_apiserver PORT_OF_ETCD FLAG...
 		--allow-privileged=true --token-auth-file="$keys/tokens.csv" --profiling=false \
 		--tls-cert-file="$keys/apiserver.crt" --tls-private-key-file="$keys/apiserver.key" \
 		--service-account-issuer=https://kubernetes.default.svc --service-account-signing-key-file="$keys/tokens.key" \
-		--service-account-key-file="$keys/tokens.crt" --feature-gates=ClusterTrustBundle=true \
+		--service-account-key-file="$keys/tokens.crt" --feature-gates="$FEATURES" \
 		--runtime-config=certificates.k8s.io/v1beta1/clustertrustbundles=true "$@"
 }
 

@@ -27,6 +27,7 @@ mod extension;
 mod goldens;
 mod load;
 mod log_service;
+mod parameters;
 mod ports;
 mod postern;
 mod proxy;
@@ -50,6 +51,7 @@ pub use extension::ExtensionServer;
 pub use goldens::golden_inputs;
 pub use load::{Load, LoadReport, Stream};
 pub use log_service::{LogEntry, LogService};
+pub use parameters::{Deployed, Manifests, gaps, gateway_parameters, parameters_in, without_each_leaf};
 pub use ports::Port;
 pub use postern::{Finished, Postern, postern_binary, repository};
 pub use proxy::CountingProxy;
@@ -68,4 +70,11 @@ pub use yaml::{
 #[macro_export]
 macro_rules! covers {
     ($($path:literal),+ $(,)?) => {};
+}
+
+/// The same of every leaf field that a YAML file gives, if the test proves all of them: the path of the schema that its documents have,
+/// and the file below `tests/e2e`: `covers_leaves!("GatewayParameters.spec", "tests/cluster/gateway_parameters/pods.yaml")`.
+#[macro_export]
+macro_rules! covers_leaves {
+    ($schema:literal, $file:literal $(,)?) => {};
 }

@@ -1,6 +1,6 @@
-//! `docs/reference/field-coverage.md`: which test proves which field of the extension kinds by requests through a real Envoy.
+//! `docs/reference/field-coverage.md`: which test proves which field of the extension kinds.
 //!
-//! The fields come from the CRDs, the tests from their sources, where they say so with `covers!`. After a change, write the page anew with
+//! The fields come from the CRDs, the tests from their sources, where they say so with `covers!` and `covers_leaves!`. After a change, write the page anew with
 //! `INSTA_UPDATE=always cargo test -p postern-e2e --test field_coverage`.
 
 #![allow(clippy::unwrap_used)] // a test fails where it is surprised
@@ -9,22 +9,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use postern_api::crds::extension_crds;
 use postern_e2e::repository;
+use serde::Deserialize as _;
 use serde_json::Value;
 use syn::parse::Parser as _;
 use syn::punctuated::Punctuated;
 use syn::visit::Visit;
 use syn::{ItemFn, LitStr, Macro, Token};
 
+/// The schema of every `Kind.spec`.
+static SCHEMAS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
+    let schema = |crd: CustomResourceDefinition| {
+        let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+        let spec = serde_json::to_value(schema).unwrap()["properties"]["spec"].take();
+        (format!("{}.spec", crd.spec.names.kind), spec)
+    };
+    extension_crds().into_iter().map(schema).collect()
+});
+
 /// Every leaf field, as `Kind.spec.path.to.field`.
 fn fields() -> BTreeSet<String> {
     let mut fields = BTreeSet::new();
-    for crd in extension_crds() {
-        let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
-        let spec = &serde_json::to_value(schema).unwrap()["properties"]["spec"];
-        leaves(spec, &format!("{}.spec", crd.spec.names.kind), &mut fields);
+    for (path, spec) in &*SCHEMAS {
+        leaves(spec, path, &mut fields);
     }
     fields
 }
@@ -42,6 +53,39 @@ fn leaves(schema: &Value, path: &str, fields: &mut BTreeSet<String>) {
     } else {
         fields.insert(path.to_owned());
     }
+}
+
+/// The leaf fields that `value` gives.
+fn given(schema: &Value, value: &Value, path: &str, fields: &mut BTreeSet<String>) {
+    let properties = schema["properties"].as_object().filter(|properties| !properties.is_empty());
+    if let Some(properties) = properties {
+        for (name, value) in value.as_object().unwrap_or_else(|| panic!("{path}: {value} is no object")) {
+            let property = properties.get(name).unwrap_or_else(|| panic!("{path} has no {name}"));
+            given(property, value, &format!("{path}.{name}"), fields);
+        }
+    } else if schema["items"].is_object() {
+        for value in value.as_array().unwrap_or_else(|| panic!("{path}: {value} is no list")) {
+            given(&schema["items"], value, &format!("{path}[]"), fields);
+        }
+    } else if schema["additionalProperties"].is_object() {
+        for value in value.as_object().unwrap_or_else(|| panic!("{path}: {value} is no map")).values() {
+            given(&schema["additionalProperties"], value, &format!("{path}.*"), fields);
+        }
+    } else {
+        fields.insert(path.to_owned());
+    }
+}
+
+/// The leaf fields that the documents of a file give, each of which has the schema at this path.
+fn given_in(file: &str, path: &str) -> BTreeSet<String> {
+    let schema = SCHEMAS.get(path).unwrap_or_else(|| panic!("{path} is no schema"));
+    let file = repository().join("tests/e2e").join(file);
+    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let mut fields = BTreeSet::new();
+    for document in serde_yaml::Deserializer::from_str(&text) {
+        given(schema, &Value::deserialize(document).unwrap(), path, &mut fields);
+    }
+    fields
 }
 
 /// The names of the tests that claim each field, as `file::function`.
@@ -65,15 +109,21 @@ impl Visit<'_> for Claims {
     }
 
     fn visit_macro(&mut self, call: &Macro) {
-        if call.path.segments.last().is_none_or(|it| it.ident != "covers") {
+        let name = call.path.segments.last().map(|it| it.ident.to_string()).unwrap_or_default();
+        if !["covers", "covers_leaves"].contains(&name.as_str()) {
             return;
         }
         let test = self.function.as_ref();
-        let test = test.unwrap_or_else(|| panic!("{}: covers! belongs into a test", self.file));
+        let test = test.unwrap_or_else(|| panic!("{}: {name}! belongs into a test", self.file));
         let parser = Punctuated::<LitStr, Token![,]>::parse_terminated;
-        for field in parser.parse2(call.tokens.clone()).unwrap() {
+        let given: Vec<_> = parser.parse2(call.tokens.clone()).unwrap().iter().map(LitStr::value).collect();
+        let fields = match given.as_slice() {
+            [schema, file] if name == "covers_leaves" => given_in(file, schema),
+            _ => given.into_iter().collect(),
+        };
+        for field in fields {
             let claim = format!("{}::{test}", self.file);
-            self.by_field.entry(field.value()).or_default().insert(claim);
+            self.by_field.entry(field).or_default().insert(claim);
         }
     }
 }
@@ -103,9 +153,9 @@ fn page(fields: &BTreeSet<String>, claims: &BTreeMap<String, BTreeSet<String>>) 
     }
     let mut page = "# Fields and the tests that prove them
 
-Every field of the extension kinds, in both dialects, as their CRDs have it, and the test in `tests/e2e/tests` that shows its effect with requests
-through a real Envoy. Items of lists are written `[]`, free keys of maps `.*`. A field without a test is not proven yet: where Postern does not carry
-it out, the status of the object says so.
+Every field of the extension kinds, in both dialects, as their CRDs have it, and the test in `tests/e2e/tests` that shows its effect: with requests
+through a real Envoy, or, where a field says how proxies are deployed (GatewayParameters), in the objects that a real API server has of them. Items of lists are written `[]`, free keys of maps `.*`. A field without a test is not proven yet: where Postern does not carry
+it out, the status of the object says so, and the test is about that.
 
 | kind | fields | proven |
 |---|---|---|

@@ -39,7 +39,7 @@ pub struct ContainerParameters {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvoyBootstrapParameters {
-    /// Log level: trace, debug, info, warn, error, critical or off. Defaults to info.
+    /// Log level: trace, debug, info, warn, error, critical or off. Defaults to warn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_level: Option<String>,
     /// Log levels of single components, as in `upstream: debug`.

@@ -4,7 +4,7 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use postern_api::gateway_api::{ConditionStatus, Gateway};
 use postern_api::kgateway::GatewayParameters;
-use postern_e2e::{Cluster, repository};
+use postern_e2e::{Cluster, gateway_parameters, repository};
 use postern_translator::infrastructure::ProxyParameters;
 use postern_translator::{Change, Infrastructure, Kind, Object, Options, Translator};
 use serde::Deserialize as _;
@@ -15,9 +15,7 @@ use super::provisioner::{Fixture, gateway};
 const KGATEWAY: &str = include_str!("../../../../api/tests/data/gateway-parameters-kgateway-2.1.yaml");
 
 fn parameters(name: &str, spec: &Value) -> String {
-    let kind = "GatewayParameters";
-    json!({"apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
-        .to_string()
+    gateway_parameters(name, spec).to_string()
 }
 
 #[tokio::test]

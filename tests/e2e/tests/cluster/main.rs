@@ -12,6 +12,7 @@ mod deploy;
 mod events;
 mod first_steps;
 mod gateway_parameters;
+mod gateway_parameters_fields;
 mod gateways;
 mod harness;
 mod lease;

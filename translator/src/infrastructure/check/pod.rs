@@ -42,6 +42,13 @@ pub(super) fn pod(pod: &PodTemplateParameters, checks: &mut Checks) {
             probe(it, &format!("{field}.{name}"), name != "readinessProbe", checks);
         }
     }
+    if pod.readiness_probe.as_ref().is_some_and(|it| it.termination_grace_period_seconds.is_some()) {
+        checks.fault(
+            format!("{field}.readinessProbe.terminationGracePeriodSeconds"),
+            "a proxy that is not ready is not ended, so it has no time to end in",
+            "remove it, or give it to livenessProbe or startupProbe",
+        );
+    }
     let shutdown = pod.graceful_shutdown.clone().unwrap_or_default();
     let year = 31_536_000;
     checks.within(format!("{field}.gracefulShutdown.sleepTimeSeconds"), shutdown.sleep_time_seconds, 0, year);
@@ -174,6 +181,21 @@ fn volume(it: &Volume, field: &str, checks: &mut Checks) {
             field,
             "a volume comes from one place",
             "give one source, for example configMap or emptyDir",
+        );
+    }
+    claim_metadata(it, field, checks);
+}
+
+/// Claims that are made with a pod have the pod's name and belong to it; their other metadata are Kubernetes' own.
+fn claim_metadata(it: &Volume, field: &str, checks: &mut Checks) {
+    let template = it.ephemeral.as_ref().and_then(|it| it.volume_claim_template.as_ref());
+    let given = template.and_then(|it| serde_json::to_value(it.metadata.as_ref()?).ok());
+    let names = given.as_ref().and_then(Value::as_object).into_iter().flat_map(|it| it.keys());
+    for name in names.filter(|name| !["annotations", "labels"].contains(&name.as_str())) {
+        checks.fault(
+            format!("{field}.ephemeral.volumeClaimTemplate.metadata.{name}"),
+            "Kubernetes sets it for the claim of each pod",
+            "remove it; labels and annotations can be given",
         );
     }
 }

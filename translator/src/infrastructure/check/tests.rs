@@ -105,6 +105,35 @@ fn mounts_hide_nothing() {
 }
 
 #[test]
+fn claims_of_pods_have_labels_and_annotations_only() {
+    let claim = |metadata: &str| {
+        format!(
+            "{{podTemplate: {{extraVolumes: [{{name: a, ephemeral: {{volumeClaimTemplate: {{metadata: {{{metadata}}}, spec: {{}}}}}}}}]}}}}"
+        )
+    };
+    fine(&[&claim(""), &claim("labels: {a: b}, annotations: {c: d}")]);
+    for (field, metadata) in [
+        ("name", "name: a"),
+        ("namespace", "namespace: a, labels: {a: b}"),
+        ("ownerReferences", "ownerReferences: [{apiVersion: v1, kind: Pod, name: a, uid: b}]"),
+    ] {
+        let field =
+            format!("kube.podTemplate.extraVolumes[0].ephemeral.volumeClaimTemplate.metadata.{field}");
+        wrong(&field, &[&claim(metadata)]);
+    }
+}
+
+#[test]
+fn only_what_ends_a_proxy_has_a_time_to_end_in() {
+    let probe = |name: &str| {
+        format!("{{podTemplate: {{{name}: {{tcpSocket: {{port: 1}}, terminationGracePeriodSeconds: 3}}}}}}")
+    };
+    fine(&[&probe("startupProbe"), &probe("livenessProbe")]);
+    let field = "kube.podTemplate.readinessProbe.terminationGracePeriodSeconds";
+    wrong(field, &[&probe("readinessProbe")]);
+}
+
+#[test]
 fn only_statistics_are_served() {
     let stats = |path: &str| format!("{{stats: {{routePrefixRewrite: '{path}'}}}}");
     for path in
