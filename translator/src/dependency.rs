@@ -4,6 +4,7 @@
 //! was asked, also those answered with "there is none". When something changes, exactly the units that
 //! asked about it run again. See `docs/adr/0003-incremental-translation.md` for why this is not `salsa`.
 
+pub(crate) mod delegation;
 mod parent;
 mod references;
 
@@ -32,6 +33,7 @@ use crate::object::{Age, Kind, NamespacedName, Object, ObjectKey, Stored};
 use crate::policy::merge::Priority;
 use crate::policy::{Policy, Target};
 use crate::route::RouteShares;
+use crate::route::delegation::Handed;
 use crate::store::{Store, priority_annotation};
 use crate::tls::authorities::Anchors;
 use crate::tls::secret::SecretId;
@@ -76,6 +78,12 @@ pub(crate) enum Dependency {
     ListenerSets(NamespacedName),
     /// Which Gateways accepted a route.
     Parents(ObjectKey),
+    /// What those can see of an HTTPRoute who delegate to it.
+    Child(ObjectKey),
+    /// The HTTPRoutes with a value of the label for delegation.
+    DelegationLabel(String),
+    /// What other routes delegate to an HTTPRoute.
+    Handed(ObjectKey),
     /// The BackendTLSPolicies that name a backend, and which of its ports.
     TlsPoliciesOn(ObjectKey),
     /// The XBackendTrafficPolicies that name a backend.
@@ -223,6 +231,8 @@ pub(crate) struct Results<'a> {
     pub(crate) sets: &'a ListenerSets,
     pub(crate) gateways: &'a BTreeMap<NamespacedName, Arc<GatewayModel>>,
     pub(crate) routes: &'a BTreeMap<ObjectKey, RouteShares>,
+    /// What is delegated to each route, by who does it.
+    pub(crate) handed: &'a BTreeMap<ObjectKey, BTreeMap<ObjectKey, Vec<Handed>>>,
     pub(crate) clusters: &'a BTreeMap<ClusterId, ClusterState>,
     /// [`Options::provision`](crate::Options::provision), which never changes.
     pub(crate) provision: bool,
@@ -303,11 +313,12 @@ impl<'a> Reader<'a> {
         self.results.routes.get(route).into_iter().flatten().map(|(gateway, _)| gateway.clone()).collect()
     }
 
-    /// The listeners of a Gateway that took a route.
+    /// The listeners of a Gateway whose requests come to a route.
     pub(crate) fn listeners_with(&self, route: &ObjectKey, gateway: &NamespacedName) -> Vec<ListenerId> {
         self.note(&Dependency::Parents(route.clone()));
         let shares = self.results.routes.get(route).into_iter().flatten();
-        shares.filter(|(name, _)| name == gateway).flat_map(|(_, share)| share.listeners.clone()).collect()
+        let shares = shares.filter(|(name, _)| name == gateway);
+        shares.flat_map(|(_, share)| share.listeners.iter().chain(&share.reached).cloned()).collect()
     }
 
     /// A parsed TrafficPolicy by name.

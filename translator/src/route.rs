@@ -4,8 +4,10 @@
 //! and datagrams go.
 
 pub(crate) mod action;
+pub(crate) mod annotations;
 pub(crate) mod attach;
 pub(crate) mod cors;
+pub(crate) mod delegation;
 pub(crate) mod filters;
 mod grpc;
 pub(crate) mod headers;
@@ -30,6 +32,7 @@ use postern_api::gateway_api::{
 };
 
 use self::attach::Attachment;
+use self::delegation::{Hands, Root};
 use self::http::HttpRules;
 use self::order::RouteOrder;
 use self::parents::Asked;
@@ -70,6 +73,8 @@ pub(crate) struct GatewayShare {
     pub(crate) clusters: Vec<ClusterId>,
     /// The listeners that count the route.
     pub(crate) listeners: Vec<ListenerId>,
+    /// The listeners whose requests other routes delegate to it.
+    pub(crate) reached: Vec<ListenerId>,
 }
 
 /// What a route adds to each of its Gateways, sorted by Gateway.
@@ -81,6 +86,8 @@ pub(crate) struct RouteOutput {
     pub(crate) shares: RouteShares,
     pub(crate) status: RouteStatus,
     pub(crate) problems: Problems,
+    /// What it delegates.
+    pub(crate) hands: Hands,
 }
 
 /// A [`GatewayShare`] while it is collected.
@@ -90,6 +97,7 @@ struct Collected {
     streams: BTreeMap<(Port, ListenerId), Arc<StreamShare>>,
     clusters: BTreeSet<ClusterId>,
     listeners: BTreeSet<ListenerId>,
+    reached: BTreeSet<ListenerId>,
 }
 
 impl Collected {
@@ -103,6 +111,7 @@ impl Collected {
             streams: self.streams.into_values().collect(),
             clusters: self.clusters.into_iter().collect(),
             listeners: self.listeners.into_iter().collect(),
+            reached: self.reached.into_iter().collect(),
         }
     }
 }
@@ -121,6 +130,12 @@ trait Rules {
     /// What is wrong with each rule, in their order.
     fn verdicts(&self) -> Vec<Verdict<'_>>;
 
+    /// What they leave to other routes, where they are attached as `root` says.
+    fn hands(&self, root: Root) -> Hands {
+        let _ = root;
+        Hands::new()
+    }
+
     /// Adds what the rules do at one listener.
     fn serve(
         &self,
@@ -133,8 +148,10 @@ trait Rules {
 
 /// What is wrong with one rule.
 struct Verdict<'a> {
-    /// Reason and message if the rule cannot be carried out.
+    /// Reason and message if the rule, or a part of it, cannot be carried out.
     refused: Option<&'a (&'static str, String)>,
+    /// Other parts of it are served.
+    is_served: bool,
     /// Reason and message of the first reference that does not resolve.
     unresolved: Option<&'a (&'static str, String)>,
 }
@@ -181,11 +198,20 @@ pub(crate) fn translate(reader: &Reader<'_>, key: &ObjectKey, options: &Options)
                 default_gateways: route.spec.use_default_gateways.as_ref(),
                 hostnames: Some(&route.spec.hostnames),
             };
-            Some(translate_as(reader, key, &outline, options, |_, problems| {
+            let (mut collected, mut out) = Default::default();
+            attach_to_gateways(reader, key, &outline, options, &mut collected, &mut out, |_, problems| {
                 HttpRules::of_http_route(reader, key, route, problems)
-            }))
+            });
+            delegation::child::translate(reader, key, route, options, &mut collected, &mut out);
+            Some(finish(collected, out))
         }
     }
+}
+
+fn finish(collected: BTreeMap<NamespacedName, Collected>, mut out: RouteOutput) -> RouteOutput {
+    out.status.parents.shrink_to_fit();
+    out.shares = collected.into_iter().map(|(gateway, share)| (gateway, share.finish())).collect();
+    out
 }
 
 /// Translates a TCPRoute or a UDPRoute.
@@ -217,8 +243,7 @@ fn translate_stream(
     })
 }
 
-/// Translates a route whose rules are read, if anybody wants them, by `parse`, which is told the protocols of the listeners
-/// that take the route.
+/// Translates a route as [`attach_to_gateways`] does, which is all for routes to which nobody delegates.
 fn translate_as<R: Rules>(
     reader: &Reader<'_>,
     key: &ObjectKey,
@@ -226,11 +251,25 @@ fn translate_as<R: Rules>(
     options: &Options,
     parse: impl FnOnce(&BTreeSet<Protocol>, &mut Problems) -> R,
 ) -> RouteOutput {
-    let mut out = RouteOutput::default();
-    let mut collected: BTreeMap<NamespacedName, Collected> = BTreeMap::new();
+    let (mut collected, mut out) = Default::default();
+    attach_to_gateways(reader, key, outline, options, &mut collected, &mut out, parse);
+    finish(collected, out)
+}
+
+/// Attaches a route to the Gateways and ListenerSets that it asks for. Its rules are read, if anybody wants them, by `parse`, which is
+/// told the protocols of the listeners that take the route.
+fn attach_to_gateways<R: Rules>(
+    reader: &Reader<'_>,
+    key: &ObjectKey,
+    outline: &Outline<'_>,
+    options: &Options,
+    collected: &mut BTreeMap<NamespacedName, Collected>,
+    out: &mut RouteOutput,
+    parse: impl FnOnce(&BTreeSet<Protocol>, &mut Problems) -> R,
+) {
     let parents = parents::parents(reader, key, outline.parents, outline.default_gateways, &mut out.problems);
     if parents.is_empty() {
-        return out;
+        return;
     }
     merge::check(key, outline.metadata, &mut out.problems);
     let hostnames = hostnames(key, outline.hostnames.unwrap_or_default(), &mut out.problems);
@@ -242,6 +281,11 @@ fn translate_as<R: Rules>(
     let protocols = attachments.map(|attachment| attachment.listener.protocol).collect();
     let rules = parse(&protocols, &mut out.problems);
     let verdicts = rules.verdicts();
+    let taken = parents.iter().zip(&attached).filter(|(_, attached)| attached.is_ok());
+    let taken: Vec<_> = taken.map(|(asked, _)| asked.reference.clone()).collect();
+    if !taken.is_empty() {
+        out.hands = rules.hands(Root { key: key.clone(), parents: taken, hostnames: hostnames.clone() });
+    }
     let generation = outline.metadata.generation;
     for (Asked { reference, field, is_default, parent }, attached) in parents.iter().zip(attached) {
         let accepted = match attached {
@@ -275,9 +319,6 @@ fn translate_as<R: Rules>(
             conditions,
         });
     }
-    out.status.parents.shrink_to_fit();
-    out.shares = collected.into_iter().map(|(gateway, share)| (gateway, share.finish())).collect();
-    out
 }
 
 fn hostnames(key: &ObjectKey, given: &[String], problems: &mut Problems) -> Vec<Hostname> {
@@ -306,7 +347,8 @@ fn accepted(rules: &[Verdict<'_>], generation: Option<i64>) -> Vec<Condition> {
         let message = "the route is accepted";
         return vec![condition(condition_type::ACCEPTED, true, reason::ACCEPTED, message, generation)];
     };
-    if refused.len() == rules.len() {
+    let served = rules.iter().filter(|rule| rule.refused.is_none() || rule.is_served).count();
+    if served == 0 {
         return vec![condition(condition_type::ACCEPTED, false, refused_reason, message, generation)];
     }
     vec![
@@ -314,7 +356,7 @@ fn accepted(rules: &[Verdict<'_>], generation: Option<i64>) -> Vec<Condition> {
             condition_type::ACCEPTED,
             true,
             reason::ACCEPTED,
-            format!("{} of {} rules are served", rules.len() - refused.len(), rules.len()),
+            format!("{served} of {} rules are served", rules.len()),
             generation,
         ),
         condition(

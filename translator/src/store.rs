@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use postern_api::gateway_api::{BackendTlsPolicy, ReferenceGrant, XBackendTrafficPolicy};
+use postern_api::gateway_api::{BackendTlsPolicy, HttpRoute, ReferenceGrant, XBackendTrafficPolicy};
 use postern_api::kgateway::{BackendConfigPolicy, HttpListenerPolicy, TrafficPolicy};
 use postern_api::multicluster;
 
 use crate::backend::config::ConfigPolicy;
 use crate::backend::{tls_policy, traffic_policy};
-use crate::dependency::Dependency;
+use crate::dependency::{Dependency, delegation};
 use crate::listener_policy;
 use crate::object::{Kind, NamespacedName, Object, ObjectKey, Stored};
 use crate::policy::merge::PRIORITY_ANNOTATION;
 use crate::policy::{Policy, Target};
+use crate::route::delegation::LABEL;
 use crate::tls::authorities::{self, Anchors};
 
 /// The label by which an EndpointSlice names its Service.
@@ -52,6 +53,8 @@ pub(crate) struct Store {
     configs_by_selector: HashMap<(Kind, String), BTreeSet<NamespacedName>>,
     listener_policies: PolicyIndex,
     by_kind: HashMap<Kind, BTreeSet<NamespacedName>>,
+    /// HTTPRoutes by their value of the label for delegation.
+    labelled_routes: HashMap<String, BTreeSet<NamespacedName>>,
     /// Kinds that the cluster does not serve at all.
     absent: BTreeSet<Kind>,
     /// Certificates of authorities that somebody asked for, read once. A bundle of the world's authorities takes a while, and a
@@ -134,6 +137,7 @@ impl Store {
             Kind::HttpListenerPolicy => self.reindex_listener_policy(key, old, new, touched),
             Kind::BackendTlsPolicy => self.reindex_tls_policy(key, old, new, touched),
             Kind::XBackendTrafficPolicy => self.reindex_traffic_policy(key, old, new, touched),
+            Kind::HttpRoute => self.reindex_route(key, old, new, touched),
             _ => {}
         }
     }
@@ -224,12 +228,12 @@ impl Store {
         let name = key.namespaced_name();
         for ((targets, selectors), present) in [(targets(old), false), (targets(new), true)] {
             for target in targets {
-                change(&mut self.listener_policies.by_target, target.object.clone(), &name, present);
+                change(&mut self.listener_policies.by_target, &target.object, &name, present);
                 touched.push(Dependency::ListenerPoliciesOn(target.object));
             }
             for selector in selectors {
                 let at = (selector.kind, key.namespace.clone());
-                change(&mut self.listener_policies.by_selector, at.clone(), &name, present);
+                change(&mut self.listener_policies.by_selector, &at, &name, present);
                 touched.push(Dependency::ListenerSelectors(at.0, at.1));
             }
         }
@@ -296,6 +300,34 @@ impl Store {
                 self.traffic_policies_by_target.remove(target);
             }
         }
+    }
+
+    fn reindex_route(
+        &mut self,
+        key: &ObjectKey,
+        old: Option<&Object>,
+        new: Option<&Object>,
+        touched: &mut Vec<Dependency>,
+    ) {
+        let route = |object: Option<&Object>| object.and_then(HttpRoute::of).cloned();
+        if !delegation::is_same_child(route(old).as_deref(), route(new).as_deref()) {
+            touched.push(Dependency::Child(key.clone()));
+        }
+        let label = |object: Option<&Object>| object?.metadata().labels.as_ref()?.get(LABEL).cloned();
+        let (old, new) = (label(old), label(new));
+        if old == new {
+            return;
+        }
+        for (value, present) in [(old, false), (new, true)] {
+            let Some(value) = value else { continue };
+            change(&mut self.labelled_routes, &value, &key.namespaced_name(), present);
+            touched.push(Dependency::DelegationLabel(value));
+        }
+    }
+
+    /// The HTTPRoutes with a value of the label for delegation, ordered by name.
+    pub(crate) fn labelled_routes(&self, value: &str) -> impl Iterator<Item = &NamespacedName> {
+        self.labelled_routes.get(value).into_iter().flatten()
     }
 
     /// Takes in whether the cluster serves a kind; returns what a reader may have seen differently.
@@ -447,17 +479,20 @@ impl PolicyIndex {
 }
 
 /// Puts a name into a set of an index, or takes it out.
-fn change<K: std::hash::Hash + Eq>(
+fn change<K: std::hash::Hash + Eq + Clone>(
     index: &mut HashMap<K, BTreeSet<NamespacedName>>,
-    at: K,
+    at: &K,
     name: &NamespacedName,
     present: bool,
 ) {
-    let names = index.entry(at).or_default();
+    let names = index.entry(at.clone()).or_default();
     if present {
         names.insert(name.clone());
     } else {
         names.remove(name);
+    }
+    if names.is_empty() {
+        index.remove(at);
     }
 }
 

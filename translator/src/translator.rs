@@ -3,6 +3,7 @@
 mod clusters;
 mod observe;
 mod rebuild;
+mod routes;
 pub(crate) mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +28,8 @@ use crate::observation::Observation;
 use crate::policy;
 use crate::problem::{Problem, Problems};
 use crate::resource::{Resource, ResourceChange, ResourceType};
-use crate::route::{self, GatewayShare, RouteOutput, RouteShares};
+use crate::route::RouteShares;
+use crate::route::delegation::Handed;
 use crate::status::Status;
 use crate::store::{Change, Store};
 use crate::tls::secret::SecretId;
@@ -98,6 +100,10 @@ pub struct Translator {
     gateways: BTreeMap<NamespacedName, GatewayState>,
     /// What each route added to its Gateways.
     routes: BTreeMap<ObjectKey, RouteShares>,
+    /// What is delegated to each route, by who does it.
+    handed: BTreeMap<ObjectKey, BTreeMap<ObjectKey, Vec<Handed>>>,
+    /// To whom each route delegates.
+    given: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
     clusters: BTreeMap<ClusterId, ClusterState>,
     secrets: BTreeMap<SecretId, SecretState>,
     statuses: BTreeMap<ObjectKey, Status>,
@@ -140,6 +146,8 @@ impl Translator {
             models: BTreeMap::new(),
             gateways: BTreeMap::new(),
             routes: BTreeMap::new(),
+            handed: BTreeMap::new(),
+            given: BTreeMap::new(),
             clusters: BTreeMap::new(),
             secrets: BTreeMap::new(),
             statuses: BTreeMap::new(),
@@ -363,6 +371,7 @@ impl Translator {
             sets: &self.sets,
             gateways: &self.models,
             routes: &self.routes,
+            handed: &self.handed,
             clusters: &self.clusters,
             provision: self.options.provision,
         };
@@ -640,70 +649,6 @@ impl Translator {
             }
         }
         self.replace_model(name, None);
-    }
-
-    fn run_route(&mut self, unit: &Unit, key: &ObjectKey) {
-        let output = self.run(unit, |reader, options| route::translate(reader, key, options));
-        let Some(output) = output else { return };
-        if output.is_none() {
-            self.forget(unit);
-        }
-        let exists = output.is_some();
-        let RouteOutput { mut shares, mut status, problems } = output.unwrap_or_default();
-        self.set_problems(unit, problems);
-        self.add_refusals(key, &mut status);
-        let status = (!status.parents.is_empty()).then_some(Status::Route(status));
-        self.set_status(key.clone(), status);
-        let old = self.routes.remove(key).unwrap_or_default();
-        self.replace_shares(&old, &mut shares);
-        let parents = |shares: &RouteShares| -> Vec<_> {
-            shares.iter().map(|(gateway, share)| (gateway.clone(), share.listeners.clone())).collect()
-        };
-        if parents(&old) != parents(&shares) {
-            self.dirty.extend(self.dependencies.readers(&Dependency::Parents(key.clone())).cloned());
-        }
-        if exists {
-            self.routes.insert(key.clone(), shares);
-        }
-    }
-
-    /// Takes what a route added to its Gateways away and adds what it adds now; touches only what differs.
-    fn replace_shares(&mut self, old: &RouteShares, new: &mut RouteShares) {
-        let find = |shares: &RouteShares, name: &NamespacedName| {
-            shares.iter().position(|(gateway, _)| gateway == name)
-        };
-        let empty = GatewayShare::default();
-        for (name, share) in new.iter_mut() {
-            let old = find(old, name).map_or(&empty, |index| &old[index].1);
-            self.replace_share(name, old, share);
-        }
-        for (name, share) in old {
-            if find(new, name).is_none() {
-                self.replace_share(name, share, &mut GatewayShare::default());
-            }
-        }
-    }
-
-    fn replace_share(&mut self, name: &NamespacedName, old: &GatewayShare, new: &mut GatewayShare) {
-        let Some(state) = self.gateways.get_mut(name) else { return };
-        let touched = state.replace(old, new);
-        self.dirty_scopes.extend(touched.scopes.into_iter().map(|scope| (name.clone(), scope)));
-        self.dirty_listeners.extend(touched.ports.into_iter().map(|port| (name.clone(), port)));
-        let counted = |one: &GatewayShare, other: &GatewayShare| {
-            one.listeners.iter().filter(|l| !other.listeners.contains(l)).cloned().collect::<Vec<_>>()
-        };
-        for listener in counted(old, new).into_iter().chain(counted(new, old)) {
-            match listener.set {
-                None => self.changed.gateways.insert(name.clone()),
-                Some(set) => self.changed.sets.insert(set),
-            };
-        }
-        for id in new.clusters.iter().filter(|id| old.clusters.binary_search(id).is_err()) {
-            self.add_cluster_user(name, id);
-        }
-        for id in old.clusters.iter().filter(|id| new.clusters.binary_search(id).is_err()) {
-            self.remove_cluster_user(name, id);
-        }
     }
 
     fn run_extension(&mut self, unit: &Unit, key: &ObjectKey) {

@@ -165,7 +165,16 @@ fn statuses_speak_of_gateways_of_ours_only() {
             let namespace = reference.namespace.as_deref().unwrap_or(&key.namespace);
             let name = NamespacedName::new(namespace, &reference.name);
             let set = || gateway_of_set(&ObjectKey::new(Kind::ListenerSet, namespace, &reference.name));
-            gateways.contains(&if reference.kind() == "ListenerSet" { set() } else { name })
+            match reference.kind() {
+                // Whoever delegates to others is attached to Gateways of ours, or others delegate to it.
+                "HTTPRoute" => translator.statuses().contains_key(&ObjectKey::new(
+                    Kind::HttpRoute,
+                    namespace,
+                    &reference.name,
+                )),
+                "ListenerSet" => gateways.contains(&set()),
+                _ => gateways.contains(&name),
+            }
         };
         for (key, status) in translator.statuses() {
             let at = format!("{}: {key}", folder.display());

@@ -74,6 +74,51 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {parentRefs: [{name: one, namespace: a}, {name: two}], hostnames: [b.x.org, a.x.org], rules: [{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: s1, namespace: a, port: 80}}}], backendRefs: [{group: gateway.kgateway.dev, kind: Backend, name: st}]}]}",
         ],
     ),
+    // Delegation: by name, by namespace and by label, over several levels, in circles, and to whom does not want it.
+    (
+        Kind::HttpRoute,
+        "a",
+        "parent",
+        &[
+            "spec: {parentRefs: [{name: one}], hostnames: [a.x.org, d.x.org], rules: [{name: n, matches: [{path: {value: /d}}], filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}], timeouts: {request: 9s}, backendRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: child}]}, {matches: [{path: {value: /e}, headers: [{name: h, value: v}]}], backendRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: '*', namespace: b}]}]}",
+            "meta: annotations: {kgateway.dev/inherited-policy-priority: ShallowMergePreferParent, kgateway.dev/route-weight: '3'}; spec: {parentRefs: [{name: one}, {name: two, namespace: b}], rules: [{matches: [{path: {value: /}}, {path: {type: Exact, value: /d/x}}], backendRefs: [{group: delegation.kgateway.dev, kind: label, name: x, namespace: all}, {name: s1, port: 80}]}]}",
+            "spec: {parentRefs: [{name: one}], rules: [{matches: [{path: {value: /d}}], filters: [{type: ExtensionRef, extensionRef: {group: gateway.kgateway.dev, kind: TrafficPolicy, name: p}}], backendRefs: [{group: delegation.kgateway.dev, kind: label, name: x}, {group: gateway.networking.k8s.io, kind: HTTPRoute, name: gone}, {group: gateway.networking.k8s.io, kind: HTTPRoute, name: parent}]}]}",
+            "spec: {rules: [{matches: [{path: {value: /d}}], backendRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: grandchild, namespace: b}]}]}",
+            "spec: {parentRefs: [{name: more, kind: ListenerSet}, {name: child, kind: HTTPRoute}], rules: [{matches: [{path: {value: /d}}], filters: [{type: Unheard}], backendRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: child}]}, {backendRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: '*'}]}]}",
+        ],
+    ),
+    (
+        Kind::HttpRoute,
+        "a",
+        "child",
+        &[
+            "spec: {rules: [{name: n, matches: [{path: {value: /d/x}}, {path: {value: /other}}], backendRefs: [{name: s1, port: 80}]}, {matches: [{path: {type: RegularExpression, value: '/d/[0-9]+'}}], backendRefs: [{name: s2, namespace: b, port: 80}]}]}",
+            "meta: labels: {delegation.kgateway.dev/label: x}, annotations: {delegation.kgateway.dev/inherit-parent-matcher: 'true', kgateway.dev/route-weight: '-1'}; spec: {rules: [{matches: [{path: {value: /sub}}], backendRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: grandchild, namespace: b}]}, {filters: [{type: RequestRedirect, requestRedirect: {statusCode: 301}}]}]}",
+            "meta: labels: {delegation.kgateway.dev/label: x}; spec: {parentRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: parent}, {name: two, namespace: b}], rules: [{matches: [{path: {value: /d/x}}], backendRefs: [{name: s1, port: 80}]}]}",
+            "spec: {rules: [{matches: [{path: {value: /d}}], backendRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: parent}, {group: gateway.networking.k8s.io, kind: HTTPRoute, name: grandchild, namespace: b}]}]}",
+            "meta: labels: {delegation.kgateway.dev/label: x}; spec: {parentRefs: [{name: one}, {kind: HTTPRoute, name: parent}], hostnames: [d.x.org], rules: [{matches: [{path: {value: /d/x}}], backendRefs: [{name: gone, port: 80}]}]}",
+        ],
+    ),
+    (
+        Kind::HttpRoute,
+        "b",
+        "grandchild",
+        &[
+            "spec: {rules: [{matches: [{path: {value: /d/x/y}}, {path: {value: /d/sub}}, {path: {value: /e}, headers: [{name: H, value: v}]}], backendRefs: [{name: s2, port: 80}]}]}",
+            "meta: labels: {delegation.kgateway.dev/label: x}, annotations: {delegation.kgateway.dev/inherit-parent-matcher: 'yes'}; spec: {rules: [{timeouts: {request: 1s}, backendRefs: [{name: s2, port: 80}]}]}",
+            "spec: {parentRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: child, namespace: a}], rules: [{matches: [{path: {value: /d/sub}}, {path: {value: /d}}], backendRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: child, namespace: a}]}]}",
+        ],
+    ),
+    (
+        Kind::TrafficPolicy,
+        "a",
+        "delegated",
+        &[
+            "spec: {targetRefs: [{kind: HTTPRoute, name: child}], timeouts: {request: 5s}, csrf: {}}",
+            "spec: {targetRefs: [{kind: HTTPRoute, name: parent}], timeouts: {request: 6s}, csrf: {percentageEnabled: 50}}",
+            "spec: {targetRefs: [{kind: HTTPRoute, name: parent, sectionName: n}], rbac: {policy: {matchExpressions: ['(']}}}",
+        ],
+    ),
     (
         Kind::GrpcRoute,
         "a",
@@ -531,15 +576,19 @@ fn object(slot: usize, variant: usize) -> Object {
             Some((labels, body)) => (format!(", labels: {labels}"), body),
             None => (String::new(), content.trim_matches(['{', '}'].as_slice()).trim()),
         };
-    let body = if content.starts_with("labels: ") {
+    let body = if content.starts_with("labels: ") || content.starts_with("meta: ") {
         body
     } else if content == "{}" {
         ""
     } else {
         content
     };
+    let (metadata, body) = match content.strip_prefix("meta: ").and_then(|rest| rest.split_once("; ")) {
+        Some((given, body)) => (format!(", {given}"), body),
+        None => (metadata, body),
+    };
     // Routes of some variants carry the label that the selecting policy asks for.
-    let metadata = if kind == Kind::HttpRoute && variant.is_multiple_of(2) {
+    let metadata = if kind == Kind::HttpRoute && metadata.is_empty() && variant.is_multiple_of(2) {
         ", labels: {app: x}".to_owned()
     } else {
         metadata
@@ -830,4 +879,39 @@ fn what_comes_back_in_the_same_batch_has_not_changed() {
     let changes: Vec<&str> =
         update.gateways.values().flat_map(|g| &g.changes).map(|c| c.name.as_str()).collect();
     assert_eq!(changes, ["80/r1.x.org", "80/r2.x.org"]);
+}
+
+/// A route that delegates hears nothing of what its children do with their requests, and its children nothing of one another.
+#[test]
+fn a_change_of_a_child_runs_the_child() {
+    let child = |name: &str, path: &str, service: &str| {
+        let yaml = format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: {name}, namespace: kids}}, spec: {{rules: \
+             [{{matches: [{{path: {{value: {path}}}}}], backendRefs: [{{name: {service}, port: 80}}]}}]}}}}"
+        );
+        objects::load(&yaml).remove(0)
+    };
+    let parent = "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: parent, namespace: a}, spec: {parentRefs: \
+                  [{name: one}], hostnames: [d.x.org], rules: [{matches: [{path: {value: /d}}], backendRefs: [{group: gateway.networking.k8s.io, \
+                  kind: HTTPRoute, name: '*', namespace: kids}]}]}}";
+    let mut world = vec![object(0, 0), object(2, 0), objects::load(parent).remove(0)];
+    world.extend((0..50).map(|i| child(&format!("c{i}"), &format!("/d/{i}"), "gone")));
+    let mut translator = objects::translated_with(options(), world);
+    let mut runs = |object: Object| {
+        let before = translator.units_run();
+        translator.apply(Change::Upsert(object));
+        let update = translator.translate();
+        let changes: Vec<String> =
+            update.gateways.values().flat_map(|g| &g.changes).map(|c| c.name.clone()).collect();
+        (changes, translator.units_run() - before)
+    };
+    let scope = || vec!["80/d.x.org".to_owned()];
+    let (changes, units) = runs(child("c7", "/d/7", "other"));
+    assert_eq!((changes, units), (vec![], 1), "both answer 500");
+    // The parent looks whether it takes something still, and hands it the same.
+    assert_eq!(runs(child("c7", "/d/seven", "other")), (scope(), 2));
+    // It runs before and after it is handed something.
+    let (changes, units) = runs(child("new", "/d/new", "gone"));
+    assert_eq!(changes, scope());
+    assert!(units <= 3, "{units}");
 }

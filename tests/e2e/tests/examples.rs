@@ -183,6 +183,7 @@ fn every_example_is_tried() {
         "canary",
         "cluster",
         "connections",
+        "delegation",
         "extensions",
         "https",
         "listener-policies",
@@ -216,6 +217,12 @@ async fn canary() {
 #[tokio::test]
 async fn connections() {
     let example = Example::copy("connections");
+    example.try_everything().await;
+}
+
+#[tokio::test]
+async fn delegation() {
+    let example = Example::copy("delegation");
     example.try_everything().await;
 }
 

@@ -18,6 +18,8 @@ mod client_certificates;
 mod cors;
 #[path = "traffic/default_gateways.rs"]
 mod default_gateways;
+#[path = "traffic/delegation.rs"]
+mod delegation;
 #[path = "traffic/dialects.rs"]
 mod dialects;
 #[path = "traffic/ext_auth.rs"]

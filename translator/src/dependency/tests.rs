@@ -33,6 +33,7 @@ pub(crate) struct World {
     pub(crate) gateways: BTreeMap<NamespacedName, Arc<GatewayModel>>,
     pub(crate) sets: ListenerSets,
     routes: BTreeMap<ObjectKey, RouteShares>,
+    pub(crate) handed: BTreeMap<ObjectKey, BTreeMap<ObjectKey, Vec<Handed>>>,
     pub(crate) clusters: BTreeMap<ClusterId, ClusterState>,
 }
 
@@ -50,6 +51,7 @@ impl World {
             sets: &self.sets,
             gateways: &self.gateways,
             routes: &self.routes,
+            handed: &self.handed,
             clusters: &self.clusters,
             provision: false,
         };

@@ -26,6 +26,14 @@ pub(crate) struct Priority {
 }
 
 impl Priority {
+    pub(crate) fn prefers_parent(self) -> bool {
+        self.prefer_parent
+    }
+
+    pub(crate) fn is_deep(self) -> bool {
+        self.deep
+    }
+
     /// Reads the value of the annotation; `None` if it is none of the four.
     pub(crate) fn parse(value: &str) -> Option<Self> {
         let (prefer_parent, deep) = match value {
@@ -65,6 +73,9 @@ pub(crate) struct Level<'a> {
     pub(crate) policies: Vec<&'a Arc<Policy>>,
     /// What the object's annotation says; `None` if it says nothing.
     pub(crate) priority: Option<Priority>,
+    /// More specific levels of the same object, the most specific first. They are merged with this one before what is below: so the rules
+    /// of a route that delegates stand together with the route.
+    pub(crate) parts: Vec<Level<'a>>,
 }
 
 /// What policies say about one rule on one listener.
@@ -80,9 +91,12 @@ pub(crate) struct Effective {
 /// Merges levels, the most specific first.
 pub(crate) fn merge<'a>(levels: impl IntoIterator<Item = Level<'a>>) -> Effective {
     let mut effective = Effective::default();
-    for level in levels {
-        effective.blocked = effective.blocked.or_else(|| blocked(&level.policies));
-        effective.take(of_level(&level.policies), level.priority);
+    for Level { policies, priority, parts } in levels {
+        let mut level = merge(parts);
+        level.blocked = level.blocked.or_else(|| blocked(&policies));
+        level.take(of_level(&policies), priority);
+        effective.blocked = effective.blocked.or_else(|| level.blocked.take());
+        effective.take(level, priority);
     }
     effective
 }

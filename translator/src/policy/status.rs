@@ -156,7 +156,12 @@ fn above(reader: &Reader<'_>, target: &Target, gateway: &NamespacedName) -> BTre
         _ => {
             let listeners = reader.listeners_with(&target.key(), gateway);
             let targets = listeners.iter().flat_map(|listener| listener_targets(gateway, listener));
-            own.into_iter().chain(targets).collect()
+            let links = reader.handed(&target.key()).flat_map(|handed| &handed.links);
+            let delegating = links.flat_map(|link| {
+                let route = |rule| Target::new(link.route.kind, &link.route.namespaced_name(), rule);
+                link.spec.name.as_deref().map(|rule| route(Some(rule))).into_iter().chain([route(None)])
+            });
+            own.into_iter().chain(delegating).chain(targets).collect()
         }
     }
 }

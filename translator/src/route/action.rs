@@ -329,9 +329,20 @@ fn route_action(rule: &Rule, filters: &Filters, matching: &Match) -> RouteAction
             }
             (Some(_), prefix) => prefix.clone_into(&mut action.prefix_rewrite),
         },
+        Some(PathChange::Beginning { old, new }) => action.regex_rewrite = beginning(old, new),
         None => {}
     }
     action
+}
+
+/// Replaces the beginning of a path, whatever the match asks for behind it; `None` if nothing changes.
+pub(crate) fn beginning(old: &str, new: &str) -> Option<RegexMatchAndSubstitute> {
+    match (old, new) {
+        ("", "") => None,
+        ("", new) => Some(substitute("^/", &format!("{new}/"))),
+        (old, "") => Some(substitute(&format!("^{}/*", regex::escape(old)), "/")),
+        (old, new) => Some(substitute(&format!("^{}", regex::escape(old)), new)),
+    }
 }
 
 fn host_rewrite(host: &HostName) -> route_action::HostRewriteSpecifier {

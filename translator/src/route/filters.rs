@@ -9,6 +9,7 @@ use postern_api::gateway_api::{
 };
 use postern_api::kgateway::DirectResponse;
 
+use super::annotations::REDIRECTS;
 use super::cors::Cors;
 use super::headers::HeaderModifier;
 use crate::backend::ClusterId;
@@ -24,7 +25,13 @@ use crate::problem::Fault;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum PathChange {
     Full(String),
+    /// The prefix that the match asks for becomes another.
     Prefix(String),
+    /// A prefix that a match asked for which delegated, without a trailing slash as the other.
+    Beginning {
+        old: String,
+        new: String,
+    },
 }
 
 /// A redirect.
@@ -258,7 +265,7 @@ fn redirect(spec: &HttpRequestRedirectFilter, prefix_only: bool) -> Result<Redir
         None => None,
     };
     let status = spec.status_code();
-    if ![301, 302, 303, 307, 308].contains(&status) {
+    if !REDIRECTS.contains(&status) {
         return Err(Fault::new(
             ".statusCode",
             format!("{status} is not a redirect"),

@@ -1,4 +1,4 @@
-//! The order of routes on one host: Gateway API precedence (`HTTPRouteRule.matches`, `GRPCRouteRule.matches`), total and
+//! The order of routes on one host: weights, then Gateway API precedence (`HTTPRouteRule.matches`, `GRPCRouteRule.matches`), total and
 //! stable.
 
 use std::cmp::Reverse;
@@ -33,13 +33,19 @@ pub(crate) struct MatchRank {
 /// The place of one Envoy route on its host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RouteOrder {
+    /// `kgateway.dev/route-weight`: the heavier comes first, whatever it matches.
+    pub(crate) weight: Reverse<i32>,
     /// The hostname as the route gives it, before it was narrowed to the listener.
     pub(crate) hostname: Hostname,
     pub(crate) rank: MatchRank,
+    /// What a rule that delegates keeps comes after what its children match alike.
+    pub(crate) leftover: bool,
     pub(crate) age: Age,
     pub(crate) kind: Kind,
     pub(crate) rule: usize,
     pub(crate) matching: usize,
+    /// On which way the route is reached: 0 where it is attached itself, then those on which others delegate to it.
+    pub(crate) way: u32,
     /// Several Envoy routes may serve one match, such as the shares of a split.
     pub(crate) part: usize,
 }
@@ -63,12 +69,15 @@ mod tests {
 
     fn order(hostname: &str, path: PathRank) -> RouteOrder {
         RouteOrder {
+            weight: Reverse(0),
             hostname: Hostname::parse_optional(Some(hostname)).unwrap(),
             rank: MatchRank { path, any_method: true, headers: Reverse(0), query_parameters: Reverse(0) },
+            leftover: false,
             age: age(None, "m"),
             kind: Kind::HttpRoute,
             rule: 0,
             matching: 0,
+            way: 0,
             part: 0,
         }
     }
@@ -80,6 +89,7 @@ mod tests {
         let short = || order("*", PathRank::Prefix(Reverse(1)));
         let grpc = |service, method| PathRank::Grpc { service: Reverse(service), method: Reverse(method) };
         let ordered = [
+            RouteOrder { weight: Reverse(9), ..short() },
             order("a.example.com", PathRank::Prefix(Reverse(1))),
             // An HTTPRoute may have the same hostname: what is gRPC is asked first.
             order("*.example.com", grpc(9, 0)),
@@ -101,6 +111,8 @@ mod tests {
             RouteOrder { age: age(YOUNG, "b"), matching: 1, part: 1, ..short() },
             RouteOrder { age: age(YOUNG, "b"), rule: 1, ..short() },
             RouteOrder { age: age(YOUNG, "b"), kind: Kind::GrpcRoute, ..short() },
+            RouteOrder { age: age(OLD, "a"), leftover: true, ..short() },
+            RouteOrder { weight: Reverse(-1), ..order("a.example.com", PathRank::Exact) },
         ];
         for (index, first) in ordered.iter().enumerate() {
             for second in &ordered[index + 1..] {

@@ -4,7 +4,7 @@ use envoy_types::pb::envoy::config::route::v3::{
     HeaderMatcher, RedirectAction, Route, header_matcher, redirect_action, route,
 };
 
-use super::action::{Place, substitute};
+use super::action::{Place, beginning, substitute};
 use super::filters::{PathChange, Redirect};
 use super::matches::Match;
 use crate::envoy::safe_regex;
@@ -23,9 +23,9 @@ pub(crate) fn redirect(redirect: &Redirect, matching: &Match, place: Place) -> r
     // the listener; the port that the resulting scheme implies is left out of Location.
     let port = redirect.port.unwrap_or_else(|| scheme.map_or(place.port, default_port));
     let implied = port == default_port(scheme.unwrap_or(served));
-    let path_rewrite_specifier = redirect.path.as_ref().map(|path| match path {
-        PathChange::Full(path) => redirect_action::PathRewriteSpecifier::PathRedirect(path.clone()),
-        PathChange::Prefix(prefix) => match (matching.path_prefix.as_deref(), prefix.as_str()) {
+    let path_rewrite_specifier = redirect.path.as_ref().and_then(|path| match path {
+        PathChange::Full(path) => Some(redirect_action::PathRewriteSpecifier::PathRedirect(path.clone())),
+        PathChange::Prefix(prefix) => Some(match (matching.path_prefix.as_deref(), prefix.as_str()) {
             (None | Some(""), prefix) => {
                 redirect_action::PathRewriteSpecifier::PrefixRewrite(format!("{prefix}/"))
             }
@@ -34,7 +34,10 @@ pub(crate) fn redirect(redirect: &Redirect, matching: &Match, place: Place) -> r
                 "/",
             )),
             (Some(_), prefix) => redirect_action::PathRewriteSpecifier::PrefixRewrite(prefix.to_owned()),
-        },
+        }),
+        PathChange::Beginning { old, new } => {
+            beginning(old, new).map(redirect_action::PathRewriteSpecifier::RegexRewrite)
+        }
     });
     let code = match redirect.status {
         301 => redirect_action::RedirectResponseCode::MovedPermanently,

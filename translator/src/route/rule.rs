@@ -1,5 +1,7 @@
 //! One rule of an HTTPRoute or a GRPCRoute: parsed once, then completed with the policies of each listener.
 
+pub(super) mod inherit;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use postern_api::gateway_api::{
 };
 
 use super::action::{Rule, Share};
+use super::delegation::{self, Selection};
 use super::filters::{self, Filters};
 use super::matches::Match;
 use super::retry::Retry;
@@ -27,8 +30,8 @@ use crate::session::{self, Session};
 /// A rule as the API gives it, whatever the kind of the route.
 pub(super) struct RuleSpec<'a> {
     pub(super) name: Option<&'a str>,
-    /// At least one.
-    pub(super) matches: Vec<Result<Match, Fault>>,
+    /// With their index; what comes of a rule without any is nothing.
+    pub(super) matches: Vec<(usize, Result<Match, Fault>)>,
     pub(super) filters: &'a [HttpRouteFilter],
     pub(super) backend_refs: &'a [HttpBackendRef],
     pub(super) timeouts: Option<&'a HttpRouteTimeouts>,
@@ -42,6 +45,8 @@ pub(crate) struct ParsedRule {
     pub(crate) name: Option<String>,
     /// The matches that can be read, with their index.
     pub(crate) matches: Vec<(usize, Match)>,
+    /// The rule delegates, and this is what it keeps: asked after the children, whose least weight this is at most.
+    pub(crate) leftover: Option<i32>,
     rule: Rule,
     /// Reason and message if the rule cannot be carried out: everything it matches answers 500.
     pub(crate) refused: Option<(&'static str, String)>,
@@ -76,7 +81,7 @@ pub(super) fn parse(
         problems.error(route, fault.field, fault.message, fault.remedy);
     };
 
-    for (match_index, matching) in spec.matches.into_iter().enumerate() {
+    for (match_index, matching) in spec.matches {
         match matching {
             Ok(matching) => out.matches.push((match_index, matching)),
             // A match that cannot be read matches nothing: guessing what was meant could close other routes.
@@ -105,6 +110,14 @@ pub(super) fn parse(
                 );
                 refuse(&mut out, reason::INCOMPATIBLE_FILTERS, fault);
             }
+            if filters.answer.is_some() && spec.backend_refs.iter().any(|it| delegates(route, it)) {
+                let fault = Fault::new(
+                    ".backendRefs",
+                    "a rule that answers itself has nothing to delegate",
+                    "remove the backendRefs that delegate, or the filter with the DirectResponse",
+                );
+                refuse(&mut out, reason::INCOMPATIBLE_FILTERS, fault);
+            }
             out.rule.cors.clone_from(&filters.cors);
             out.rule.filters = filters;
         }
@@ -112,6 +125,12 @@ pub(super) fn parse(
     }
     for (ref_index, reference) in spec.backend_refs.iter().enumerate() {
         let field = format!(".backendRefs[{ref_index}]");
+        if delegates(route, reference) {
+            if let Some(fault) = delegation::fault(reference) {
+                refuse(&mut out, reason::UNSUPPORTED_VALUE, fault.within(&field));
+            }
+            continue;
+        }
         let cluster = match resolve::backend(reader, route, reference) {
             Ok(cluster) => Some(cluster),
             Err(fault) => {
@@ -205,6 +224,11 @@ pub(super) fn parse(
     out
 }
 
+/// True if a backendRef leads to other routes.
+fn delegates(route: &ObjectKey, reference: &HttpBackendRef) -> bool {
+    route.kind == Kind::HttpRoute && Selection::of(reference, &route.namespace).is_some()
+}
+
 /// What answers where there is no valid backend: 500, and for gRPC what its clients read as `UNAVAILABLE`
 /// (`GRPCRouteRule.backendRefs`).
 const fn without_backend(kind: Kind) -> u16 {
@@ -240,6 +264,34 @@ impl ParsedRule {
     /// The policies named by ExtensionRef filters.
     pub(crate) fn inline_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.rule.filters.policies.iter()
+    }
+
+    /// True if everything that the rule matches answers 500.
+    pub(super) fn is_closed(&self) -> bool {
+        self.rule.refused
+    }
+
+    /// Notes why a part of the rule cannot be carried out.
+    pub(super) fn note_refused(&mut self, reason: &'static str, message: String) {
+        self.refused.get_or_insert((reason, message));
+    }
+
+    /// Keeps some of its matches, to be asked after those of the children of the rule.
+    pub(super) fn keep(&mut self, weight: i32, kept: impl Fn(usize) -> bool) {
+        self.matches.retain(|(index, _)| kept(*index));
+        self.leftover = Some(weight);
+    }
+
+    /// Gives redirects another status.
+    pub(super) fn redirect_with(&mut self, status: u16) {
+        if let Some(redirect) = &mut self.rule.filters.redirect {
+            redirect.status = status;
+        }
+        for share in self.rule.shares.iter_mut().filter(|share| share.filters.redirect.is_some()) {
+            if let Some(redirect) = &mut Arc::make_mut(&mut share.filters).redirect {
+                redirect.status = status;
+            }
+        }
     }
 
     /// The name of the Envoy routes of one match: it appears in access logs and names the rule.

@@ -187,6 +187,7 @@ impl Rules for StreamRules {
             .enumerate()
             .map(|(index, refused)| Verdict {
                 refused: refused.as_ref(),
+                is_served: false,
                 unresolved: self.unresolved.as_ref().filter(|_| index == 0),
             })
             .collect()

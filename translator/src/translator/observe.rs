@@ -122,9 +122,14 @@ impl Translator {
     pub(super) fn add_refusals(&self, route: &ObjectKey, status: &mut RouteStatus) {
         for parent in &mut status.parents {
             parent.conditions.retain(|condition| condition.type_ != ROUTE_PROGRAMMED);
-            let message = self
-                .gateway_of(&parent.parent_ref, &route.namespace)
-                .and_then(|gateway| self.refusals.get(&gateway)?.routes.get(route));
+            let message = match self.gateway_of(&parent.parent_ref, &route.namespace) {
+                Some(gateway) => self.refusals.get(&gateway).and_then(|refusals| refusals.routes.get(route)),
+                // What another route delegates is served on whatever Gateway that is attached to.
+                None if parent.parent_ref.kind() == Kind::HttpRoute.as_str() => {
+                    self.refusals.values().find_map(|refusals| refusals.routes.get(route))
+                }
+                None => None,
+            };
             if let Some(message) = message {
                 let generation = parent.conditions.first().and_then(|c| c.observed_generation);
                 let refused = condition(ROUTE_PROGRAMMED, false, reason::INVALID, message, generation);

@@ -14,6 +14,7 @@ fn merged(levels: &[(&Arc<Policy>, Option<&str>)]) -> Effective {
     merge(levels.iter().map(|(policy, annotation)| Level {
         policies: vec![policy],
         priority: annotation.map(|value| Priority::parse(value).unwrap()),
+        parts: vec![],
     }))
 }
 
