@@ -13,7 +13,7 @@ use postern_translator::infrastructure::{Drain, EnvoyParameters, KubernetesParam
 
 use super::super::options::RenderOptions;
 use super::config_map::Configuration;
-use super::pod::{CONFIG_VOLUME, RUN_VOLUME, TOKEN_VOLUME};
+use super::pod::{self, CONFIG_VOLUME, ROOT, RUN_VOLUME, TOKEN_VOLUME};
 use crate::bootstrap::{CONFIG_DIRECTORY, IDLE_SIGNAL_FILE, PROBE_PORT, RUN_DIRECTORY, TOKEN_DIRECTORY};
 use crate::drain;
 
@@ -151,17 +151,25 @@ fn security_context(
     if parameters.omit_default_security_context {
         return given.cloned();
     }
+    let user = given.and_then(|it| it.run_as_user).or_else(|| pod::user(parameters));
     let mut context = SecurityContext {
-        allow_privilege_escalation: Some(false),
+        // Kubernetes refuses to keep those from more privileges who are given all.
+        allow_privilege_escalation: (!given.is_some_and(is_privileged)).then_some(false),
         capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
         read_only_root_filesystem: Some(true),
-        run_as_non_root: Some(true),
+        run_as_non_root: Some(user != Some(ROOT)),
         ..SecurityContext::default()
     };
     if let Some(given) = given {
         context.merge_from(given.clone());
     }
     Some(context)
+}
+
+fn is_privileged(context: &SecurityContext) -> bool {
+    let added = context.capabilities.as_ref().and_then(|it| it.add.as_ref());
+    context.privileged == Some(true)
+        || added.is_some_and(|it| it.iter().any(|it| ["CAP_SYS_ADMIN", "SYS_ADMIN"].contains(&it.as_str())))
 }
 
 fn drain_command(drain: Drain, pod: &PodParameters) -> Vec<String> {

@@ -20,6 +20,8 @@ use crate::bootstrap::{PROBE_PORT, TOKEN_AUDIENCE, TOKEN_FILE};
 
 /// The user `nonroot` of images without a distribution, Envoy's among them.
 const USER: i64 = 65532;
+/// The user that only those have who ask for it.
+pub(super) const ROOT: i64 = 0;
 /// How long a token is valid; the kubelet replaces it after four fifths of the time.
 const TOKEN_SECONDS: i64 = 3600;
 
@@ -81,19 +83,24 @@ fn scrape() -> [(String, String); 3] {
         .map(|(key, value)| (format!("prometheus.io/{key}"), value))
 }
 
+/// The user that the parameters give all containers.
+pub(super) fn user(parameters: &KubernetesParameters) -> Option<i64> {
+    parameters.pod.security_context.as_ref().and_then(|it| it.run_as_user)
+}
+
 /// Meets the Pod Security Standard "restricted", and lets Envoy bind any port without privileges.
 fn security_context(parameters: &KubernetesParameters) -> Option<PodSecurityContext> {
     let given = parameters.pod.security_context.clone();
     if parameters.omit_default_security_context {
         return given;
     }
-    let user = (!parameters.floating_user_id).then_some(USER);
+    let default = (!parameters.floating_user_id).then_some(USER);
     let mut context = PodSecurityContext {
-        run_as_non_root: Some(true),
-        run_as_user: user,
-        run_as_group: user,
+        run_as_non_root: Some(user(parameters) != Some(ROOT)),
+        run_as_user: default,
+        run_as_group: default,
         // So that the token can be read.
-        fs_group: user,
+        fs_group: default,
         seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
         ..PodSecurityContext::default()
     };

@@ -308,6 +308,40 @@ fn no_security_context_where_none_is_wanted() {
     assert_eq!(pod(&parameters)["securityContext"], json!({"runAsUser": 5}));
 }
 
+/// What Kubernetes would refuse beside it is no default.
+#[test]
+fn defaults_of_rights_give_way_to_what_is_asked_for() {
+    let contexts = |pod: Value, container: Value| {
+        let mut parameters = KubernetesParameters::default();
+        parameters.pod.security_context = serde_json::from_value(pod).expect("a security context");
+        parameters.envoy.security_context = serde_json::from_value(container).expect("a security context");
+        let deployment = manifest(&objects(&provisioned(parameters)), ObjectKind::Deployment);
+        let pod = &deployment["spec"]["template"]["spec"];
+        [
+            &pod["securityContext"],
+            &pod["initContainers"][0]["securityContext"],
+            &pod["containers"][0]["securityContext"],
+        ]
+        .map(Clone::clone)
+    };
+    let non_root = |all: [Value; 3]| all.map(|it| it["runAsNonRoot"].as_bool().expect("a choice"));
+    assert_eq!(non_root(contexts(json!({}), json!({}))), [true, true, true]);
+    assert_eq!(non_root(contexts(json!({"runAsUser": 0}), json!({}))), [false, false, false]);
+    assert_eq!(non_root(contexts(json!({}), json!({"runAsUser": 0}))), [true, true, false]);
+    assert_eq!(non_root(contexts(json!({"runAsUser": 0}), json!({"runAsUser": 5}))), [false, false, true]);
+    assert_eq!(
+        non_root(contexts(json!({"runAsUser": 0}), json!({"runAsNonRoot": true}))),
+        [false, false, true],
+        "what is given wins"
+    );
+    let escalation =
+        |container: Value| contexts(json!({}), container)[2].get("allowPrivilegeEscalation").cloned();
+    assert_eq!(escalation(json!({})), Some(json!(false)));
+    assert_eq!(escalation(json!({"privileged": true})), None);
+    assert_eq!(escalation(json!({"capabilities": {"add": ["SYS_ADMIN"]}})), None);
+    assert_eq!(escalation(json!({"capabilities": {"add": ["NET_ADMIN"]}})), Some(json!(false)));
+}
+
 #[test]
 fn a_service_says_only_what_its_type_knows() {
     let spec = |type_, address: Option<[u8; 4]>| {
