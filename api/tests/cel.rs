@@ -576,3 +576,19 @@ fn guards_of_traffic_policies_are_whole() {
         ],
     );
 }
+
+#[test]
+fn values_of_headers_are_templates_or_expressions() {
+    let set = |entry: &str| {
+        format!("transformation: {{request: {{set: [{entry}]}}, response: {{add: [{entry}]}}}}")
+    };
+    for entry in
+        ["{name: a, value: ''}", "{name: ':path', value: '{{ x }}'}", "{name: a, expression: request.path}"]
+    {
+        admits("TrafficPolicy", &[&set(entry)]);
+    }
+    for entry in ["{name: a}", "{name: a, value: b, expression: c}"] {
+        let both = ["give exactly one of value, expression"; 2];
+        assert_eq!(refusals("TrafficPolicy", &set(entry)), both, "{entry}");
+    }
+}

@@ -65,6 +65,11 @@ fn read(text: &str) -> Result<Expr, Fault> {
     Ok(expression)
 }
 
+/// True if the expression speaks of one of Envoy's attributes, such as `response`.
+pub(crate) fn mentions(expression: &Expr, attribute: &str) -> bool {
+    vocabulary::attributes(expression).contains(attribute)
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -2,8 +2,9 @@
 //!
 //! Templates are read and checked here and go to the proxy as data: one script that never changes ([`SCRIPT`]) renders them, in Envoy's
 //! filter for Lua. So no template can become code, all transformations of a worker share one interpreter, and what a template may take
-//! of time and memory is bounded.
+//! of time and memory is bounded. Expressions in CEL are Envoy's own business, before templates.
 
+mod computed;
 mod expression;
 mod functions;
 mod source;
@@ -19,7 +20,8 @@ use postern_api::kgateway::{BodyParseBehavior, HeaderTransformation, Transform, 
 use prost::{Message, Name};
 use serde_json::{Value, json};
 
-use crate::envoy::{Any, bool_value, inline_string, slot};
+use self::computed::Computed;
+use crate::envoy::{Any, TypedExtensionConfig, bool_value, extension, inline_string, slot};
 use crate::problem::Fault;
 
 /// The filter's name in Envoy.
@@ -62,6 +64,8 @@ impl Name for Lua {
 pub(crate) struct Transformation {
     request: Vec<Program>,
     response: Vec<Program>,
+    computed_request: Vec<Computed>,
+    computed_response: Vec<Computed>,
 }
 
 /// What is done to a message, in the form in which the proxy gets it.
@@ -79,9 +83,15 @@ impl Transformation {
             let program = transform.map(|it| Program::parse(it, side)).transpose();
             Ok(program.map_err(|fault| fault.within(side.field()))?.flatten().into_iter().collect())
         };
+        let computed = |transform: Option<&Transform>, side: Side| -> Result<Vec<Computed>, Fault> {
+            let found = transform.map(|it| computed_headers(it, side)).transpose();
+            Ok(found.map_err(|fault| fault.within(side.field()))?.unwrap_or_default())
+        };
         Ok(Self {
             request: read(spec.request.as_ref(), Side::Request)?,
             response: read(spec.response.as_ref(), Side::Response)?,
+            computed_request: computed(spec.request.as_ref(), Side::Request)?,
+            computed_response: computed(spec.response.as_ref(), Side::Response)?,
         })
     }
 
@@ -89,6 +99,8 @@ impl Transformation {
     pub(crate) fn then(mut self, other: &Self) -> Self {
         self.request.extend(other.request.iter().cloned());
         self.response.extend(other.response.iter().cloned());
+        self.computed_request.extend(other.computed_request.iter().cloned());
+        self.computed_response.extend(other.computed_response.iter().cloned());
         self
     }
 
@@ -99,6 +111,18 @@ impl Transformation {
 
     /// What fills the slot of the route, if there is anything to do.
     pub(crate) fn envoy(&self) -> Option<Any> {
+        // The filter in the middle may hold messages back, and what is behind it is then passed over: nothing in either direction.
+        let filters = [
+            computed::filter(Side::Request, &self.computed_request),
+            self.templates(),
+            computed::filter(Side::Response, &self.computed_response),
+        ];
+        let filters: Vec<TypedExtensionConfig> = filters.into_iter().flatten().collect();
+        (!filters.is_empty()).then(|| slot::filled_with(filters))
+    }
+
+    /// The filter that renders templates, if there are any.
+    fn templates(&self) -> Option<TypedExtensionConfig> {
         let sides = [(Side::Request, &self.request), (Side::Response, &self.response)];
         let texts = sides.into_iter().filter(|(_, programs)| !programs.is_empty()).map(|(side, programs)| {
             let text: Value = programs.iter().map(|it| it.program.clone()).collect();
@@ -107,7 +131,7 @@ impl Transformation {
         });
         let context: BTreeMap<String, PbValue> = texts.collect();
         (!context.is_empty()).then(|| {
-            slot::filled(
+            extension(
                 FILTER,
                 Lua {
                     default_source_code: Some(inline_string(SCRIPT.as_str())),
@@ -170,7 +194,8 @@ impl Program {
                 parts.push(program["body"].clone());
             }
         }
-        let nothing = spec.set.is_empty() && spec.add.is_empty() && spec.remove.is_empty();
+        let templates = |list: &str| program[list].as_array().is_none_or(Vec::is_empty);
+        let nothing = templates("set") && templates("add") && spec.remove.is_empty();
         if nothing && program.get("body").is_none() {
             return Ok(None);
         }
@@ -216,7 +241,7 @@ fn headers(
     replaces: bool,
 ) -> Result<Vec<Value>, Fault> {
     let mut seen = BTreeSet::new();
-    let one = |(index, entry): (usize, &HeaderTransformation)| {
+    let mut one = |(index, entry): (usize, &HeaderTransformation)| {
         let field = format!("{list}[{index}]");
         let name =
             name(&entry.name, side, replaces).map_err(|fault| fault.within(&format!("{field}.name")))?;
@@ -224,9 +249,37 @@ fn headers(
             let message = format!("{name} is there twice");
             return Err(Fault::new(format!("{field}.name"), message, "name each header once"));
         }
-        Ok(json!([name, template(&entry.value, &format!("{field}.value"))?]))
+        match (&entry.value, &entry.expression) {
+            (Some(value), None) => Ok(Some(json!([name, template(value, &format!("{field}.value"))?]))),
+            (None, Some(_)) => Ok(None),
+            _ => Err(Fault::new(field, "it has neither or both of value and expression", "give one of them")),
+        }
     };
-    entries.iter().enumerate().map(one).collect()
+    entries.iter().enumerate().filter_map(|entry| one(entry).transpose()).collect()
+}
+
+/// The headers whose values are expressions.
+fn computed_headers(spec: &Transform, side: Side) -> Result<Vec<Computed>, Fault> {
+    let lists = [(&spec.set, ".set", true), (&spec.add, ".add", false)];
+    let mut found = Vec::new();
+    for (entries, list, replaces) in lists {
+        for (index, entry) in entries.iter().enumerate() {
+            let Some(text) = &entry.expression else { continue };
+            let field = format!("{list}[{index}]");
+            let name = name(&entry.name, side, replaces).map_err(|it| it.within(&format!("{field}.name")))?;
+            if name.starts_with(':') {
+                let message = format!("{} cannot be an expression", entry.name);
+                return Err(Fault::new(
+                    format!("{field}.expression"),
+                    message,
+                    "use value, which is a template",
+                ));
+            }
+            let computed = Computed::parse(&name, text, side, replaces);
+            found.push(computed.map_err(|it| it.within(&format!("{field}.expression")))?);
+        }
+    }
+    Ok(found)
 }
 
 /// The name of a header that may be changed, in lower case.

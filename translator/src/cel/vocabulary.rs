@@ -1,5 +1,6 @@
 //! The names that mean something in an expression for Envoy.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use envoy_types::pb::google::api::expr::v1alpha1::Expr;
@@ -160,6 +161,28 @@ pub(super) fn check(expression: &Expr) -> Result<(), Fault> {
             entry.value.iter().try_for_each(check)
         }),
         Some(ExprKind::ConstExpr(_) | ExprKind::ComprehensionExpr(_)) | None => Ok(()),
+    }
+}
+
+/// The attributes that an expression speaks of.
+pub(super) fn attributes(expression: &Expr) -> BTreeSet<&str> {
+    match &expression.expr_kind {
+        Some(ExprKind::IdentExpr(ident)) => [ident.name.as_str()].into(),
+        Some(ExprKind::SelectExpr(select)) => select.operand.iter().flat_map(|it| attributes(it)).collect(),
+        Some(ExprKind::CallExpr(call)) => {
+            call.target.iter().map(AsRef::as_ref).chain(&call.args).flat_map(attributes).collect()
+        }
+        Some(ExprKind::ListExpr(list)) => list.elements.iter().flat_map(attributes).collect(),
+        Some(ExprKind::StructExpr(map)) => {
+            let keys = map.entries.iter().filter_map(|entry| match &entry.key_kind {
+                Some(KeyKind::MapKey(key)) => Some(key),
+                _ => None,
+            });
+            keys.chain(map.entries.iter().filter_map(|entry| entry.value.as_ref()))
+                .flat_map(attributes)
+                .collect()
+        }
+        Some(ExprKind::ConstExpr(_) | ExprKind::ComprehensionExpr(_)) | None => BTreeSet::new(),
     }
 }
 

@@ -2,16 +2,16 @@
 //!
 //! A listener holds empty `composite` filters, and a route or a virtual host puts a filter into one of them. So a listener
 //! does not change when something is protected, and the filter runs wherever the route was found, also after the fallback
-//! (see `docs/adr/0002-scoped-routes.md`, "The trap"). A slot takes exactly one filter.
+//! (see `docs/adr/0002-scoped-routes.md`, "The trap"). A slot takes exactly one filter, or one chain of filters.
 
 use envoy_types::pb::envoy::extensions::filters::http::composite::v3::{
-    Composite, CompositePerRoute, ExecuteFilterAction,
+    Composite, CompositePerRoute, ExecuteFilterAction, FilterChainConfiguration,
 };
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig as XdsExtension;
 use envoy_types::pb::xds::r#type::matcher::v3::{Matcher, matcher};
 use prost::{Message, Name};
 
-use super::{Any, any, extension};
+use super::{Any, TypedExtensionConfig, any, extension};
 
 /// Filters of a listener that run before the route is chosen (GEP-5224), in their order.
 pub(crate) const BEFORE_ROUTING: [&str; 2] = ["postern.before_routing.1", "postern.before_routing.2"];
@@ -64,8 +64,20 @@ pub(crate) fn empty() -> Composite {
 
 /// What a route or a virtual host says to have `filter` run in a slot.
 pub(crate) fn filled<M: Message + Name>(name: &str, filter: M) -> Any {
-    let action =
-        ExecuteFilterAction { typed_config: Some(extension(name, filter)), ..ExecuteFilterAction::default() };
+    executed(ExecuteFilterAction {
+        typed_config: Some(extension(name, filter)),
+        ..ExecuteFilterAction::default()
+    })
+}
+
+/// The same of several filters, one after the other; of responses in reverse. At most one of them may hold a message back: Envoy 1.40
+/// passes over those behind it once it goes on.
+pub(crate) fn filled_with(filters: Vec<TypedExtensionConfig>) -> Any {
+    let chain = FilterChainConfiguration { typed_config: filters };
+    executed(ExecuteFilterAction { filter_chain: Some(chain), ..ExecuteFilterAction::default() })
+}
+
+fn executed(action: ExecuteFilterAction) -> Any {
     any(CompositePerRoute {
         matcher: Some(Matcher {
             on_no_match: Some(Box::new(matcher::OnMatch {

@@ -209,6 +209,22 @@ fn bodies_are_held_back_only_where_they_are_needed() {
     assert!(parse(&json!({"request": {"body": {"parseAs": "AsJson"}}})).unwrap().envoy().is_none());
 }
 
+#[test]
+fn expressions_stand_beside_templates() {
+    let set = |entry: Value| parse(&json!({"request": {"set": [entry]}}));
+    assert!(set(json!({"name": "a", "expression": "request.path"})).unwrap().envoy().is_some());
+    for (entry, field) in [
+        (json!({"name": "a"}), ""),
+        (json!({"name": "a", "value": "", "expression": "request.path"}), ""),
+        (json!({"name": "a", "expression": "requst.path"}), ".expression"),
+        (json!({"name": ":path", "expression": "request.path"}), ".expression"),
+        (json!({"name": "host", "expression": "request.path"}), ".expression"),
+        (json!({"name": "a b", "expression": "request.path"}), ".name"),
+    ] {
+        assert_eq!(set(entry.clone()).unwrap_err().field, format!(".request.set[0]{field}"), "{entry}");
+    }
+}
+
 /// The script is one for all, so that one interpreter serves them all, and a template is never part of it.
 #[test]
 fn templates_are_data() {

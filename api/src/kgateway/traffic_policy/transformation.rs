@@ -1,7 +1,10 @@
 //! Fields of TrafficPolicy that change headers and bodies by templates.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::kgateway::schema::exactly_one_of;
 
 /// Transformation of requests and responses by templates, as in kgateway v2.1. An empty object switches off that of policies with
 /// less specific targets.
@@ -37,16 +40,23 @@ pub struct Transform {
     pub body: Option<BodyTransformation>,
 }
 
-/// The value of one header.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+/// The value of one header: a template, or an expression.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = exactly_one_of(&["value", "expression"]))]
 pub struct HeaderTransformation {
     /// The name of the header: also :path, :method and :authority of requests, and :status of responses.
     #[schemars(length(min = 1, max = 256), regex(pattern = r"^:?[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$"))]
     pub name: String,
     /// The template of the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16384))]
-    pub value: String,
+    pub value: Option<String>,
+    /// The value as an expression in CEL over Envoy's attributes, such as `request.headers['x-role'] + '!'`. It sees the message as it
+    /// came, before templates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub expression: Option<String>,
 }
 
 /// What happens to a body.
