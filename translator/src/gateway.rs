@@ -2,6 +2,7 @@
 //! ListenerSets are listeners of their Gateway (GEP-1713).
 
 mod addresses;
+mod buffers;
 pub(crate) mod certificates;
 pub(crate) mod class;
 pub(crate) mod client_certificate;
@@ -82,6 +83,8 @@ pub(crate) struct ListenerPlan {
     /// The addresses to bind to; at least one.
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) tracing: Option<Tracing>,
+    /// How much of a connection is buffered at most; `None` leaves it to us.
+    pub(crate) buffer_bytes: Option<u32>,
     /// The listeners to serve.
     pub(crate) serving: Vec<ServedListener>,
 }
@@ -92,8 +95,9 @@ impl ListenerPlan {
         let (own, others) = (self.by_port(), other.by_port());
         let all: BTreeSet<Port> = own.keys().chain(others.keys()).copied().collect();
         // Taken apart, so that what is added has to be thought of here.
-        let Self { addresses, tracing, serving: _ } = self;
-        let every = *addresses != other.addresses || *tracing != other.tracing;
+        let Self { addresses, tracing, buffer_bytes, serving: _ } = self;
+        let every =
+            *addresses != other.addresses || *tracing != other.tracing || *buffer_bytes != other.buffer_bytes;
         all.into_iter().filter(|port| every || own.get(port) != others.get(port)).collect()
     }
 
@@ -182,6 +186,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
     }
     let is_default = is_default(&key, gateway, &mut problems);
     merge::check(&key, &gateway.metadata, &mut problems);
+    let buffer_bytes = buffers::limit(&key, &gateway.metadata, &mut problems);
     let sets = reader.listener_sets(&name);
     let own = Level { key: key.clone(), generation, listeners: drafts };
     let admitted = sets.iter().filter(|set| set.refused.is_none()).map(|set| {
@@ -284,7 +289,7 @@ pub(crate) fn translate(reader: &Reader<'_>, gateway: &Gateway, options: &Option
     GatewayOutput {
         uid: gateway.metadata.uid.clone(),
         model,
-        plan: ListenerPlan { addresses: addresses.bind, tracing, serving },
+        plan: ListenerPlan { addresses: addresses.bind, tracing, buffer_bytes, serving },
         secrets,
         clusters,
         shared_secrets,

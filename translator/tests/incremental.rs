@@ -47,6 +47,7 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
         &[
             "spec: {gatewayClassName: postern, allowedListeners: {namespaces: {from: All}}, listeners: [{name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}",
             "spec: {gatewayClassName: other, listeners: [{name: http, port: 80, protocol: HTTP}]}",
+            "meta: annotations: {kgateway.dev/per-connection-buffer-limit: 64Ki}; spec: {gatewayClassName: postern, listeners: [{name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}",
             "spec: {gatewayClassName: postern, defaultScope: All, listeners: [{name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}",
         ],
     ),

@@ -59,7 +59,7 @@ pub(crate) fn resources(
     let winner = || streams.of_listener(&first.listener.id).map(|(_, share)| share).next();
     let tracing = plan.tracing.as_ref();
     let mut others = Vec::new();
-    let message = match first.listener.protocol {
+    let mut message = match first.listener.protocol {
         Protocol::Http => {
             envoy_listener(port, &plan.addresses, vec![], vec![http_chain(port.port, first, tracing)])
         }
@@ -83,6 +83,9 @@ pub(crate) fn resources(
         }
         Protocol::Udp => return datagrams::resources(port, &plan.addresses, winner(), endpoints),
     };
+    if let Some(bytes) = plan.buffer_bytes {
+        message.per_connection_buffer_limit_bytes = u32_value(bytes);
+    }
     others.push(Resource::new(ResourceType::Listener, name(port), &message));
     others
 }

@@ -35,6 +35,16 @@ pub(crate) fn value(text: &str) -> Option<f64> {
     Some(number * factor)
 }
 
+/// Envoy counts bytes in 32 bits.
+const LIMIT: f64 = 4.0 * 1024.0 * 1024.0 * 1024.0;
+
+/// The value of a quantity of bytes, from 1 to less than 4Gi; `None` if it is none.
+pub(crate) fn bytes(text: &str) -> Option<u32> {
+    let bytes = value(text).filter(|bytes| *bytes >= 1.0 && *bytes < LIMIT);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the bounds are checked")]
+    bytes.map(|bytes| bytes as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

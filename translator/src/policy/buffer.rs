@@ -12,7 +12,6 @@ use crate::problem::Fault;
 
 /// The filter's name in Envoy.
 const FILTER: &str = "envoy.filters.http.buffer";
-const LIMIT: f64 = 4.0 * 1024.0 * 1024.0 * 1024.0;
 
 /// The largest body, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,9 +35,7 @@ impl Buffer {
     }
 
     fn of_quantity(text: &str) -> Result<Self, Fault> {
-        let bytes = quantity::value(text).filter(|bytes| *bytes >= 1.0 && *bytes < LIMIT);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the bounds are checked")]
-        let max_bytes = bytes.map(|bytes| bytes as u32).ok_or_else(|| {
+        let max_bytes = quantity::bytes(text).ok_or_else(|| {
             Fault::new(
                 ".maxRequestSize",
                 format!("{text:?} is not a quantity of bytes between 1 and 4Gi"),

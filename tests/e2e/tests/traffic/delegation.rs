@@ -1,6 +1,8 @@
-//! Route delegation: HTTPRoutes that leave their requests to other HTTPRoutes, and annotations of routes.
+//! Route delegation: HTTPRoutes that leave their requests to other HTTPRoutes; and annotations of kgateway.
 
-use postern_e2e::{Answer, Call, Load, Stream, Want, World, gateway, http_route, service, until};
+use postern_e2e::{
+    Answer, Backend, Call, Load, Reply, Seen, Stream, Want, World, gateway, http_route, service, until,
+};
 
 const HTTP: &str = "  - {name: http, port: ${PORT}, protocol: HTTP}";
 /// How often a child comes, changes and goes under load, and how many requests have to be answered between two changes.
@@ -468,5 +470,46 @@ async fn children_come_and_go_under_load() {
     load.stop().await.assert_clean(ROUNDS * 3 * BETWEEN);
     let after = world.envoy("gw").admin("/config_dump?resource=dynamic_listeners").await.unwrap();
     assert_eq!(listeners, after, "the listener is the same");
+    world.assert_nothing_rejected().await;
+}
+
+/// What is larger than the buffer of a connection cannot be sent again.
+#[tokio::test]
+async fn buffers_of_connections_have_a_limit() {
+    let mut world = World::with_backends(&[]).await;
+    let attempts = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    let once = Backend::replying("once", move |seen: &Seen| {
+        if attempts.lock().unwrap().insert(seen.path.clone()) { Reply::Status(503) } else { Reply::Echo }
+    });
+    world.add_backend(once.await).await;
+    let spec = "rules: [{retry: {codes: [503], attempts: 2}, backendRefs: [{name: once, port: 8080}]}]";
+    let limited = |limit: &str| {
+        let annotations =
+            format!("generation: 1, annotations: {{kgateway.dev/per-connection-buffer-limit: {limit}}}");
+        gateway(HTTP).replace("generation: 1", &annotations)
+    };
+    let body = "x".repeat(100_000);
+    for (number, (limit, small, large)) in
+        [("48Ki", 200, 503), ("1Mi", 200, 200), ("much", 200, 503)].into_iter().enumerate()
+    {
+        world.apply(&[limited(limit), http_route("r", spec)].concat()).await;
+        let wanted = match limit {
+            "48Ki" => "49152",
+            "1Mi" => "1048576",
+            _ => "32768",
+        };
+        until("the listener has the limit", async || {
+            let dump = world.envoy("gw").admin("/config_dump?resource=dynamic_listeners").await.unwrap();
+            if dump.contains(wanted) { Ok(()) } else { Err(dump) }
+        })
+        .await;
+        for (body, status) in [("x", small), (body.as_str(), large)] {
+            let path = format!("/{number}/{}", body.len());
+            let call = world.call("example.org", &path).method("POST").body(body);
+            let answer = call.send().await.unwrap();
+            assert_eq!(answer.status, status, "{} bytes with the limit {limit}", body.len());
+        }
+    }
+    assert!(world.problems().contains("kgateway.dev/per-connection-buffer-limit"), "{}", world.problems());
     world.assert_nothing_rejected().await;
 }
