@@ -89,6 +89,13 @@ fn schemas_are_what_the_api_server_takes() {
                 "{path} has the format {}",
                 schema["format"]
             );
+            // An API server refuses every value of a field whose limits do not fit its format.
+            let fits = |limit: &Value| limit.as_f64().is_none_or(|limit| limit.abs() <= f64::from(i32::MAX));
+            let limits = ["minimum", "maximum"];
+            assert!(
+                schema["format"] != "int32" || limits.iter().all(|it| fits(&schema[*it])),
+                "{path}: limits beyond int32"
+            );
             for forbidden in ["oneOf", "anyOf", "allOf", "not", "$ref"] {
                 assert!(schema.get(forbidden).is_none(), "{path} has {forbidden}");
             }

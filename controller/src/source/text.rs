@@ -20,8 +20,10 @@ pub(crate) fn documents(text: &str) -> Vec<Chunk<'_>> {
     let (mut start, mut start_line) = (0, 1);
     let mut offset = 0;
     for (index, line) in text.split_inclusive('\n').enumerate() {
-        if is_marker(line, "---") && has_content(&text[start..offset]) {
-            out.push(Chunk { line: start_line, text: &text[start..offset] });
+        if is_marker(line, "---") {
+            if has_content(&text[start..offset]) {
+                out.push(Chunk { line: start_line, text: &text[start..offset] });
+            }
             (start, start_line) = (offset, index + 1);
         } else if is_marker(line, "...") {
             if has_content(&text[start..offset]) {
@@ -66,12 +68,15 @@ mod tests {
 
     #[test]
     fn leaves_out_empty_documents_and_comments() {
-        assert_eq!(
-            cut("# licence\n---\n---\n\n# x\n---\na: 1\n---\n"),
-            [(1, "# licence\n---\n---\n\n# x\n---\na: 1\n")]
-        );
+        assert_eq!(cut("# licence\n---\n---\n\n# x\n---\na: 1\n---\n"), [(6, "---\na: 1\n")]);
         assert_eq!(cut(""), []);
         assert_eq!(cut("---\n# only this\n"), []);
+        // What is cut can be read.
+        for text in ["a: 1\n---\n\n---\nb: 2\n", "---\n# Source: x.yaml\n---\na: 1\n---\n---\n"] {
+            for (_, text) in cut(text) {
+                serde_yaml::from_str::<serde_yaml::Value>(text).expect(text);
+            }
+        }
     }
 
     #[test]

@@ -191,7 +191,7 @@ pub struct ComparisonFilter {
     /// How it is compared.
     pub op: Comparison,
     /// The number.
-    #[schemars(range(min = 0, max = 4_294_967_295_i64))]
+    #[schemars(with = "i64", range(min = 0, max = 4_294_967_295_i64))]
     pub value: u32,
 }
 

@@ -15,6 +15,7 @@ mod gateway_parameters;
 mod gateway_parameters_fields;
 mod gateways;
 mod harness;
+mod kgateway;
 mod lease;
 mod listener_sets;
 mod outage;
