@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 /// Where a proxy in a cluster has a directory that the program which drains it can write.
 pub const RUN_DIRECTORY: &str = "/run/postern";
 
-/// The file in [`RUN_DIRECTORY`] that makes Envoy end idle connections. What it says is a pressure: 0, as when there is no
+/// The file in [`RUN_DIRECTORY`] that makes Envoy end idle connections. What it says is a pressure: 0, as at first and when there is no
 /// file, or 1.
 pub const IDLE_SIGNAL_FILE: &str = "end-idle-connections";
 

@@ -1,9 +1,11 @@
-//! Putting this program into a volume of a pod, for a container whose image does not have it.
+//! Putting this program into a volume of a pod, for a container whose image does not have it, and what the two need there.
 
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use crate::bootstrap::IDLE_SIGNAL_FILE;
 
 /// The name of the program in the volume.
 pub const BINARY: &str = "postern";
@@ -25,7 +27,8 @@ pub enum InstallError {
 }
 
 /// Copies the program that runs now to `directory`/[`BINARY`], whole or not at all: a container that was killed half-way starts
-/// again and finds what is left.
+/// again and finds what is left. Beside it, no pressure to end idle connections: Envoy looks for a file that is not there
+/// once a second, and logs it.
 pub fn install(directory: &Path) -> Result<PathBuf, InstallError> {
     let mut source = std::env::current_exe().and_then(File::open).map_err(InstallError::Read)?;
     let target = directory.join(BINARY);
@@ -43,6 +46,8 @@ pub fn install(directory: &Path) -> Result<PathBuf, InstallError> {
         fs::rename(&new, &target)
     };
     copy().map_err(|source| InstallError::Write { path: target.clone(), source })?;
+    let signal = directory.join(IDLE_SIGNAL_FILE);
+    fs::write(&signal, "0").map_err(|source| InstallError::Write { path: signal, source })?;
     Ok(target)
 }
 
@@ -62,7 +67,8 @@ mod tests {
             assert!(copy == own, "{} bytes of {}", copy.len(), own.len());
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o555);
         }
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(directory.path().join(IDLE_SIGNAL_FILE)).unwrap(), "0");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 
     #[test]

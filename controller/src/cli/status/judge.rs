@@ -178,6 +178,18 @@ fn gateway(world: &World, question: &Question, object: &Known, spec: &gw::Gatewa
             attached.insert((route.kind, route.namespace(), route.name()));
         }
     }
+    // Routes below routes, level by level.
+    loop {
+        let found: Vec<_> = of_kinds(world, &[Kind::HttpRoute])
+            .filter(|route| !attached.contains(&(route.kind, route.namespace(), route.name())))
+            .filter(|route| delegated(question, object, &attached, route, &mut gateway, out))
+            .map(|route| (route.kind, route.namespace(), route.name()))
+            .collect();
+        if found.is_empty() {
+            break;
+        }
+        attached.extend(found);
+    }
     for policy in of_kinds(world, &POLICIES) {
         policies(question, object, &sets, &attached, policy, &mut gateway, out);
     }
@@ -252,6 +264,37 @@ fn routes(
             parent,
             hostnames: belongs.hostnames.clone(),
             conditions,
+        });
+    }
+    any
+}
+
+/// Adds the rows of `route` as a child of HTTPRoutes that are attached; true if it is one.
+fn delegated(
+    question: &Question,
+    of: &Known,
+    attached: &BTreeSet<(Kind, &str, &str)>,
+    route: &Known,
+    gateway: &mut Gateway,
+    out: &mut Overview,
+) -> bool {
+    let (belongs, status): (Belongs, Said) = (route.spec(), route.status());
+    let mut any = false;
+    for entry in status.parents.iter().filter(|entry| entry.controller_name == question.controller_name) {
+        let parent = attached.iter().find(|(kind, namespace, name)| {
+            refers_to(&entry.parent_ref, route.namespace(), *kind, (namespace, name))
+        });
+        let Some((kind, namespace, name)) = parent else { continue };
+        any = true;
+        let parent = format!("{kind} {namespace}/{name}");
+        said(out, &route.title(), &format!("{} {parent}", of.title()), route, &entry.conditions);
+        gateway.routes.push(Route {
+            kind: route.kind.as_str().to_owned(),
+            namespace: route.namespace().to_owned(),
+            name: route.name().to_owned(),
+            parent,
+            hostnames: belongs.hostnames.clone(),
+            conditions: entry.conditions.clone(),
         });
     }
     any

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use kube::core::ObjectMeta;
 use postern_translator::Kind;
 use serde::Deserialize as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::judge::overview;
 use super::world::{Known, PodInfo, ReplicaInfo, World};
@@ -108,6 +108,38 @@ fn text(world: &World, question: &Question, wide: bool) -> String {
 #[test]
 fn all_gateways() {
     insta::assert_snapshot!(text(&world(), &question(None, None), false));
+}
+
+#[test]
+fn children_of_routes_belong_to_the_gateway() {
+    let child = |name: &str, (namespace, parent): (&str, &str)| {
+        let reference = json!({"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": namespace, "name": parent});
+        let entry = json!({"parentRef": reference, "controllerName": CONTROLLER_NAME, "conditions": []});
+        Known {
+            kind: Kind::HttpRoute,
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some("team".to_owned()),
+                ..ObjectMeta::default()
+            },
+            data: json!({"spec": {}, "status": {"parents": [entry]}}),
+        }
+    };
+    let mut world = world();
+    // The one below comes first, and a circle is none of the Gateway's.
+    world.objects.extend([
+        child("low", ("team", "middle")),
+        child("middle", ("shop", "cart")),
+        child("circle", ("team", "circle")),
+    ]);
+    let overview = overview(&world, &question(Some("shop"), Some("web")));
+    let children: Vec<_> = overview.gateways[0]
+        .routes
+        .iter()
+        .filter(|route| route.namespace == "team")
+        .map(|route| (route.name.as_str(), route.parent.as_str()))
+        .collect();
+    assert_eq!(children, [("middle", "HTTPRoute shop/cart"), ("low", "HTTPRoute team/middle")]);
 }
 
 #[test]
