@@ -24,6 +24,7 @@ test: check-machine ## Run all tests: unit, property, golden, real Envoy, exampl
 	@export POSTERN_ENVOY="$$(hack/envoy.sh)"; \
 	tests/setup/gateway-api.sh >/dev/null; \
 	$(CARGO) build --workspace --all-targets; \
+	export POSTERN_BIN="$$(realpath "$${CARGO_TARGET_DIR:-target}/debug/postern")"; \
 	$(CARGO) test --workspace
 
 e2e: check-machine ## Run the tests in a cluster: KUBECONFIG's, else kind's, else the project's own node (as root)
