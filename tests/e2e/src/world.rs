@@ -227,14 +227,15 @@ impl World {
         loop {
             self.read_events();
             // What Envoy does not ask for it cannot accept, and what it no longer asks for it is not
-            // told about.
+            // told about. Clusters that are gone stay with it for a while.
             let everything =
                 |kind: ResourceType| matches!(kind, ResourceType::Cluster | ResourceType::Listener);
             let missing: Vec<_> = waits
                 .iter()
                 .filter(|(key, version)| match (self.accepted.get(*key), version) {
                     (Some(have), Some(want)) => have != want,
-                    (Some(_), None) | (None, Some(_)) => everything(key.1),
+                    (Some(_), None) => key.1 == ResourceType::Listener,
+                    (None, Some(_)) => everything(key.1),
                     (None, None) => false,
                 })
                 .collect();

@@ -56,6 +56,8 @@ mod matching;
 mod mirrors;
 #[path = "traffic/policies.rs"]
 mod policies;
+#[path = "traffic/policy_targets.rs"]
+mod policy_targets;
 #[path = "traffic/rate_limit_global.rs"]
 mod rate_limit_global;
 #[path = "traffic/redirects.rs"]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use postern_e2e::{
     Backend, Collector, LogEntry, LogService, Reply, Span, Want, World, covers, gateway, http_route, service,
     until,
@@ -24,6 +25,7 @@ async fn world() -> World {
             Reply::Headers(vec![("content-type", "application/grpc"), ("grpc-status", "14")])
         }
         "/grpc-ok" => Reply::Headers(vec![("content-type", "application/grpc"), ("grpc-status", "0")]),
+        "/cut" => Reply::Reset,
         _ => Reply::Headers(vec![("x-answer", "yes")]),
     });
     world.add_backend(backend.await).await;
@@ -122,6 +124,23 @@ async fn filters_say_which_requests_are_logged() {
         "HTTPListenerPolicy.spec.accessLog[].filter.orFilter[].statusCodeFilter.op",
         "HTTPListenerPolicy.spec.accessLog[].filter.orFilter[].statusCodeFilter.value",
         "HTTPListenerPolicy.spec.accessLog[].filter.orFilter[].celFilter.match",
+        "HTTPListenerPolicy.spec.accessLog[].filter.andFilter[].durationFilter.op",
+        "HTTPListenerPolicy.spec.accessLog[].filter.andFilter[].durationFilter.value",
+        "HTTPListenerPolicy.spec.accessLog[].filter.andFilter[].notHealthCheckFilter",
+        "HTTPListenerPolicy.spec.accessLog[].filter.andFilter[].headerFilter.header.type",
+        "HTTPListenerPolicy.spec.accessLog[].filter.andFilter[].responseFlagFilter.flags[]",
+        "HTTPListenerPolicy.spec.accessLog[].filter.andFilter[].grpcStatusFilter.statuses[]",
+        "HTTPListenerPolicy.spec.accessLog[].filter.andFilter[].grpcStatusFilter.exclude",
+        "HTTPListenerPolicy.spec.accessLog[].filter.andFilter[].celFilter.match",
+        "HTTPListenerPolicy.spec.accessLog[].filter.orFilter[].durationFilter.op",
+        "HTTPListenerPolicy.spec.accessLog[].filter.orFilter[].durationFilter.value",
+        "HTTPListenerPolicy.spec.accessLog[].filter.orFilter[].notHealthCheckFilter",
+        "HTTPListenerPolicy.spec.accessLog[].filter.orFilter[].headerFilter.header.name",
+        "HTTPListenerPolicy.spec.accessLog[].filter.orFilter[].headerFilter.header.type",
+        "HTTPListenerPolicy.spec.accessLog[].filter.orFilter[].headerFilter.header.value",
+        "HTTPListenerPolicy.spec.accessLog[].filter.orFilter[].responseFlagFilter.flags[]",
+        "HTTPListenerPolicy.spec.accessLog[].filter.orFilter[].grpcStatusFilter.statuses[]",
+        "HTTPListenerPolicy.spec.accessLog[].filter.orFilter[].grpcStatusFilter.exclude",
     );
     let directory = tempfile::tempdir().unwrap();
     let mut world = world().await;
@@ -139,13 +158,14 @@ async fn filters_say_which_requests_are_logged() {
         "/nobody",
         "/grpc-unavailable",
         "/grpc-ok",
+        "/cut",
         "/end",
     ];
     let but = |gone: &[&str]| all.iter().copied().filter(|path| !gone.contains(path)).collect::<Vec<_>>();
     let cases: Vec<(&str, &str, Vec<&str>)> = vec![
         ("eq", "statusCodeFilter: {op: EQ, value: 418}", vec!["/teapot"]),
-        ("ge", "statusCodeFilter: {op: GE, value: 418}", vec!["/teapot", "/broken"]),
-        ("le", "statusCodeFilter: {op: LE, value: 417}", but(&["/teapot", "/broken"])),
+        ("ge", "statusCodeFilter: {op: GE, value: 418}", vec!["/teapot", "/broken", "/cut"]),
+        ("le", "statusCodeFilter: {op: LE, value: 417}", but(&["/teapot", "/broken", "/cut"])),
         ("duration", "durationFilter: {op: GE, value: 600}", vec!["/slow"]),
         ("no-checks", "notHealthCheckFilter: true", but(&["/up"])),
         ("header", "headerFilter: {header: {name: X-Team, value: a}}", vec!["/team"]),
@@ -154,13 +174,13 @@ async fn filters_say_which_requests_are_logged() {
             "headerFilter: {header: {type: RegularExpression, name: X-Team, value: '[ab]'}}",
             vec!["/team", "/team-b"],
         ),
-        ("flag", "responseFlagFilter: {flags: [NR]}", vec![]),
+        ("flag", "responseFlagFilter: {flags: [URX, UC]}", vec!["/cut"]),
         ("no-flag", "responseFlagFilter: {flags: [UF, NC]}", vec![]),
-        ("grpc", "grpcStatusFilter: {statuses: [UNAVAILABLE]}", vec!["/grpc-unavailable", "/broken"]),
+        ("grpc", "grpcStatusFilter: {statuses: [UNAVAILABLE]}", vec!["/grpc-unavailable", "/broken", "/cut"]),
         (
             "cel",
             "celFilter: {match: \"request.path == '/teapot' || response.code == 503\"}",
-            vec!["/teapot", "/broken"],
+            vec!["/teapot", "/broken", "/cut"],
         ),
         (
             "and",
@@ -176,9 +196,23 @@ async fn filters_say_which_requests_are_logged() {
         (
             "exclude",
             "grpcStatusFilter: {statuses: [OK, UNKNOWN, UNIMPLEMENTED], exclude: true}",
-            vec!["/broken", "/grpc-unavailable"],
+            vec!["/broken", "/grpc-unavailable", "/cut"],
         ),
     ];
+    // Joined with what holds for none, or for all, a condition says the same.
+    let joined = cases.iter().filter(|(_, filter, _)| !filter.contains("Filter: [")).flat_map(
+        |(name, filter, paths)| {
+            let none = "headerFilter: {header: {name: X-Never, value: a}}";
+            let every = "statusCodeFilter: {op: GE, value: 0}";
+            [
+                (format!("or-{name}"), format!("orFilter: [{{{none}}}, {{{filter}}}]"), paths.clone()),
+                (format!("and-{name}"), format!("andFilter: [{{{every}}}, {{{filter}}}]"), paths.clone()),
+            ]
+        },
+    );
+    let single =
+        cases.iter().map(|(name, filter, paths)| ((*name).to_owned(), (*filter).to_owned(), paths.clone()));
+    let cases: Vec<(String, String, Vec<&str>)> = joined.chain(single).collect();
     let logs: Vec<String> = cases
         .iter()
         .map(|(name, filter, _)| {
@@ -205,13 +239,48 @@ async fn filters_say_which_requests_are_logged() {
     lines(&directory.path().join("every"), "/end").await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     for (name, filter, expected) in cases {
-        let text = std::fs::read_to_string(directory.path().join(name)).unwrap_or_default();
+        let text = std::fs::read_to_string(directory.path().join(&name)).unwrap_or_default();
         let found: Vec<&str> = text.lines().collect();
         let mut expected = expected;
         expected.sort_unstable_by_key(|path| all.iter().position(|it| it == path));
         assert_eq!(found, expected, "{name}: {filter}");
     }
     world.assert_nothing_rejected().await;
+}
+
+/// What Envoy could not carry out is refused wherever it stands, and the log is not written.
+#[tokio::test]
+async fn a_filter_of_traced_requests_is_refused() {
+    covers!(
+        "HTTPListenerPolicy.spec.accessLog[].filter.traceableFilter",
+        "HTTPListenerPolicy.spec.accessLog[].filter.andFilter[].traceableFilter",
+        "HTTPListenerPolicy.spec.accessLog[].filter.orFilter[].traceableFilter",
+    );
+    let mut world = world().await;
+    let traceable = "{traceableFilter: true}";
+    for (field, filter) in [
+        ("traceableFilter", traceable.to_owned()),
+        (
+            "andFilter[0].traceableFilter",
+            format!("{{andFilter: [{traceable}, {{notHealthCheckFilter: true}}]}}"),
+        ),
+        (
+            "orFilter[1].traceableFilter",
+            format!("{{orFilter: [{{notHealthCheckFilter: true}}, {traceable}]}}"),
+        ),
+    ] {
+        let log = "fileSink: {path: /dev/null, stringFormat: '%PROTOCOL%'}";
+        world.apply(&policy("p", &format!("{TO_GATEWAY}, accessLog: [{{{log}, filter: {filter}}}]"))).await;
+        world.assert_status("HTTPListenerPolicy/p", &["Accepted=False Invalid"]);
+        let problems = world.problems();
+        let field = format!("spec.accessLog[0].filter.{field}");
+        assert!(
+            problems.contains(&field) && problems.contains("headerFilter instead"),
+            "{field}: {problems}"
+        );
+    }
+    let call = world.call("a.example.org", "/");
+    world.expect(call, Want::Backend("v1")).await;
 }
 
 #[tokio::test]
@@ -259,6 +328,63 @@ async fn a_log_service() {
 }
 
 #[tokio::test]
+async fn log_services_elsewhere() {
+    covers!(
+        "HTTPListenerPolicy.spec.accessLog[].grpcService.backendRef.group",
+        "HTTPListenerPolicy.spec.accessLog[].grpcService.backendRef.kind",
+        "HTTPListenerPolicy.spec.accessLog[].grpcService.backendRef.namespace",
+        "HTTPListenerPolicy.spec.accessLog[].openTelemetry.grpcService.backendRef.group",
+        "HTTPListenerPolicy.spec.accessLog[].openTelemetry.grpcService.backendRef.kind",
+        "HTTPListenerPolicy.spec.accessLog[].openTelemetry.grpcService.backendRef.namespace",
+        "HTTPListenerPolicy.spec.tracing.provider.openTelemetry.grpcService.backendRef.group",
+        "HTTPListenerPolicy.spec.tracing.provider.openTelemetry.grpcService.backendRef.kind",
+        "HTTPListenerPolicy.spec.tracing.provider.openTelemetry.grpcService.backendRef.namespace",
+    );
+    let mut world = world().await;
+    let (logs, collector) = (LogService::start().await, Collector::start().await);
+    let services = [
+        service("infra", "logs", "", &[logs.address()]),
+        service("infra", "otel", "", &[collector.address()]),
+    ];
+    world.apply(&services.concat()).await;
+    let spec = |reference: &dyn Fn(&str) -> String| {
+        format!(
+            "{TO_GATEWAY}, accessLog: [{{grpcService: {{backendRef: {}, logName: edge}}}}, \
+             {{openTelemetry: {{grpcService: {{backendRef: {}, logName: edge}}, body: '%REQ(:PATH)%'}}}}], \
+             tracing: {{provider: {{openTelemetry: {{grpcService: {{backendRef: {}}}, sampler: {{alwaysOnConfig: {{}}}}}}}}}}",
+            reference("logs"),
+            reference("otel"),
+            reference("otel"),
+        )
+    };
+    let elsewhere =
+        |name: &str| format!("{{group: '', kind: Service, name: {name}, namespace: infra, port: 8080}}");
+    world.apply(&policy("p", &spec(&elsewhere))).await;
+    world.assert_status("HTTPListenerPolicy/p", &["Accepted=True *", "ResolvedRefs=False RefNotPermitted"]);
+    let grant = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {name: logs, namespace: infra}\nspec:\n  \
+                 from: [{group: gateway.kgateway.dev, kind: HTTPListenerPolicy, namespace: default}]\n  to: [{group: '', kind: Service}]\n";
+    world.apply(grant).await;
+    world.assert_status("HTTPListenerPolicy/p", &["Accepted=True *", "Attached=True Attached"]);
+    arrives(&mut world, &logs, &collector, "/granted").await;
+    // A kind that cannot be a service of this sort.
+    let wrong = |name: &str| format!("{{group: example.com, kind: Thing, name: {name}, port: 8080}}");
+    world.apply(&policy("p", &spec(&wrong))).await;
+    world.assert_status("HTTPListenerPolicy/p", &["ResolvedRefs=False InvalidKind"]);
+}
+
+/// A request to `path` is logged and traced by all of them.
+async fn arrives(world: &mut World, logs: &LogService, collector: &Collector, path: &str) {
+    world.call("a.example.org", path).send().await.unwrap();
+    until(&format!("logs of {path}"), || async {
+        let entry = logs.entries().into_iter().any(|entry| entry.path == path);
+        let record = collector.logs().iter().any(|it| it.body == path);
+        if entry && record { Ok(()) } else { Err(format!("service {entry}, OpenTelemetry {record}")) }
+    })
+    .await;
+    span(collector, path).await;
+}
+
+#[tokio::test]
 async fn logs_for_opentelemetry() {
     covers!(
         "HTTPListenerPolicy.spec.accessLog[].openTelemetry.grpcService.backendRef.name",
@@ -272,6 +398,8 @@ async fn logs_for_opentelemetry() {
         "HTTPListenerPolicy.spec.accessLog[].openTelemetry.attributes.values[].value.kvListValue",
         "HTTPListenerPolicy.spec.accessLog[].openTelemetry.resourceAttributes.values[].key",
         "HTTPListenerPolicy.spec.accessLog[].openTelemetry.resourceAttributes.values[].value.stringValue",
+        "HTTPListenerPolicy.spec.accessLog[].openTelemetry.resourceAttributes.values[].value.arrayValue[]",
+        "HTTPListenerPolicy.spec.accessLog[].openTelemetry.resourceAttributes.values[].value.kvListValue",
     );
     let mut world = world().await;
     let collector = Collector::start().await;
@@ -283,7 +411,9 @@ async fn logs_for_opentelemetry() {
              attributes: {{values: [{{key: code, value: {{stringValue: '%RESPONSE_CODE%'}}}}, \
              {{key: list, value: {{arrayValue: [{{stringValue: '%PROTOCOL%'}}]}}}}, \
              {{key: map, value: {{kvListValue: {{values: [{{key: a, value: {{stringValue: '%PROTOCOL%'}}}}]}}}}}}]}}, \
-             resourceAttributes: {{values: [{{key: team, value: {{stringValue: 100% edge}}}}]}}{rest}}}"
+             resourceAttributes: {{values: [{{key: team, value: {{stringValue: 100% edge}}}}, \
+             {{key: zones, value: {{arrayValue: [{{stringValue: east}}]}}}}, \
+             {{key: owner, value: {{kvListValue: {{values: [{{key: name, value: {{stringValue: ops}}}}]}}}}}}]}}{rest}}}"
         )
     };
     for (path, rest, log_name) in
@@ -302,8 +432,56 @@ async fn logs_for_opentelemetry() {
             assert!(found.attribute(key).is_some_and(|it| it.contains("HTTP/1.1")), "{key}: {found:?}");
         }
         assert_eq!(found.of_resource("team").as_deref(), Some("100% edge"), "{found:?}");
+        for (key, part) in [("zones", "east"), ("owner", "ops")] {
+            assert!(found.of_resource(key).is_some_and(|it| it.contains(part)), "{key}: {found:?}");
+        }
         assert_eq!(found.of_resource("log_name").as_deref(), log_name, "{found:?}");
     }
+}
+
+/// What a receiver of logs and spans is told, seen by a server that only listens.
+#[tokio::test]
+async fn calls_of_opentelemetry_receivers() {
+    covers!(
+        "HTTPListenerPolicy.spec.accessLog[].openTelemetry.grpcService.authority",
+        "HTTPListenerPolicy.spec.accessLog[].openTelemetry.grpcService.initialMetadata[].key",
+        "HTTPListenerPolicy.spec.accessLog[].openTelemetry.grpcService.initialMetadata[].value",
+        "HTTPListenerPolicy.spec.accessLog[].openTelemetry.grpcService.skipEnvoyHeaders",
+        "HTTPListenerPolicy.spec.tracing.provider.openTelemetry.grpcService.authority",
+        "HTTPListenerPolicy.spec.tracing.provider.openTelemetry.grpcService.initialMetadata[].key",
+        "HTTPListenerPolicy.spec.tracing.provider.openTelemetry.grpcService.initialMetadata[].value",
+        "HTTPListenerPolicy.spec.tracing.provider.openTelemetry.grpcService.skipEnvoyHeaders",
+    );
+    let mut world = world().await;
+    let receiver = Backend::replying("receiver", |_| {
+        Reply::Raw(200, vec![("content-type", "application/grpc"), ("grpc-status", "0")], Bytes::new())
+    });
+    world.add_backend(receiver.await).await;
+    for skips in [false, true] {
+        let host = format!("otlp-{skips}.example.org");
+        let service = format!(
+            "backendRef: {{name: receiver, port: 8080}}, authority: {host}, skipEnvoyHeaders: {skips}, timeout: 7s, \
+             initialMetadata: [{{key: x-tenant, value: shop}}]"
+        );
+        let spec = format!(
+            "{TO_GATEWAY}, accessLog: [{{openTelemetry: {{grpcService: {{{service}, logName: edge}}}}}}], \
+             tracing: {{provider: {{openTelemetry: {{grpcService: {{{service}}}, sampler: {{alwaysOnConfig: {{}}}}}}}}}}"
+        );
+        world.apply(&policy("p", &spec)).await;
+        world.assert_status("HTTPListenerPolicy/p", &["Accepted=True *", "Attached=True Attached"]);
+        world.call("a.example.org", "/").send().await.unwrap();
+        for method in ["logs.v1.LogsService/Export", "trace.v1.TraceService/Export"] {
+            let seen = until(&format!("{method} at {host}"), || async {
+                let all = world.backend("receiver").seen();
+                let told = format!("{:?}", all.iter().map(|it| (&it.path, &it.host)).collect::<Vec<_>>());
+                all.into_iter().find(|it| it.path.contains(method) && it.host == host).ok_or(told)
+            })
+            .await;
+            assert_eq!(seen.header("x-tenant").as_deref(), Some("shop"), "{seen:?}");
+            assert_eq!(seen.headers.contains_key("x-envoy-internal"), !skips, "{seen:?}");
+        }
+    }
+    world.assert_nothing_rejected().await;
 }
 
 fn tracing(rest: &str) -> String {
