@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use crate::client::{Answer, Call, Connection};
+use crate::wait::until;
 
 /// Only the first failures are kept in full.
 const DETAILS: usize = 20;
@@ -99,6 +100,16 @@ impl Load {
     /// What was seen so far.
     pub fn report(&self) -> LoadReport {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until `more` requests have succeeded from now on, so that what changes meets load, however fast the machine is.
+    pub async fn goes_on(&self, more: u64) {
+        let before = self.report().succeeded;
+        until("requests go on", async || {
+            let answered = self.report().succeeded - before;
+            if answered >= more { Ok(()) } else { Err(format!("{answered} were answered")) }
+        })
+        .await;
     }
 
     /// Lets the requests under way finish, and returns the whole report.

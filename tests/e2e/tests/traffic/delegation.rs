@@ -431,14 +431,6 @@ async fn children_come_and_go_under_load() {
     let listeners = world.envoy("gw").admin("/config_dump?resource=dynamic_listeners").await.unwrap();
     let load =
         Load::start(vec![Stream::kept("kept", call.clone(), 100), Stream::fresh("new", call.clone(), 60)]);
-    let under_load = async || {
-        let before = load.report().succeeded;
-        until("requests go on", async || {
-            let answered = load.report().succeeded - before;
-            if answered >= BETWEEN { Ok(()) } else { Err(format!("{answered} were answered")) }
-        })
-        .await;
-    };
     let other = |path: &str, round: u64| {
         let modifier = format!(
             "{{type: ResponseHeaderModifier, responseHeaderModifier: {{set: [{{name: x-round, value: '{round}'}}]}}}}"
@@ -457,15 +449,15 @@ async fn children_come_and_go_under_load() {
         let at = world.call("example.org", "/team/other");
         world.apply(&other("/team/other", round)).await;
         world.expect_that(at.clone(), "the child is attached", is(round)).await;
-        under_load().await;
+        load.goes_on(BETWEEN).await;
         let moved = world.call("example.org", "/team/moved");
         world.apply(&other("/team/moved", round)).await;
         world.expect_that(moved.clone(), "the child is changed", is(round)).await;
         world.expect(at, Want::Status(404)).await;
-        under_load().await;
+        load.goes_on(BETWEEN).await;
         world.delete_in("HTTPRoute", "team1", "other").await;
         world.expect(moved, Want::Status(404)).await;
-        under_load().await;
+        load.goes_on(BETWEEN).await;
     }
     load.stop().await.assert_clean(ROUNDS * 3 * BETWEEN);
     let after = world.envoy("gw").admin("/config_dump?resource=dynamic_listeners").await.unwrap();

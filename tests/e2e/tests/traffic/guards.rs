@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use postern_e2e::{Call, Load, Stream, Want, World, covers, gateway, http_route, traffic_policy, until};
+use postern_e2e::{Call, Load, Stream, Want, World, covers, gateway, http_route, traffic_policy};
 
 /// How often guards come and go under load, and how many requests have to be answered between two changes.
 const ROUNDS: u64 = 8;
@@ -251,15 +251,6 @@ async fn guards_come_and_go_under_load() {
     let load =
         Load::start(vec![Stream::kept("kept", call.clone(), 100), Stream::fresh("new", call.clone(), 60)]);
     let guest = world.call("example.org", "/guarded");
-    // Each change meets load.
-    let under_load = async || {
-        let before = load.report().succeeded;
-        until("requests go on", async || {
-            let answered = load.report().succeeded - before;
-            if answered >= BETWEEN { Ok(()) } else { Err(format!("{answered} were answered")) }
-        })
-        .await;
-    };
     for round in 0..ROUNDS {
         let expression = format!("\"request.headers['x-role'] == 'admin' || request.path == '/{round}'\"");
         world.apply(&on_rule(&format!("rbac: {{policy: {{matchExpressions: [{expression}]}}}}"))).await;
@@ -278,7 +269,7 @@ async fn guards_come_and_go_under_load() {
                 )))
                 .await;
             world.expect_that(guest.clone(), "200", |it| it.status == 200).await;
-            under_load().await;
+            load.goes_on(BETWEEN).await;
         }
         world.delete("TrafficPolicy", "guard").await;
         world.expect_that(guest.clone(), "no policy", |it| it.header("x-round").is_none()).await;

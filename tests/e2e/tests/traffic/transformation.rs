@@ -1,7 +1,7 @@
 //! Transformation of headers and bodies by templates of TrafficPolicies.
 
 use postern_e2e::{
-    Backend, Call, Load, Reply, Stream, World, covers, gateway, http_route, raw, traffic_policy, until,
+    Backend, Call, Load, Reply, Stream, World, covers, gateway, http_route, raw, traffic_policy,
 };
 use serde_json::{Value, json};
 
@@ -689,14 +689,6 @@ async fn transformations_come_and_go_under_load() {
     let listeners = world.envoy("gw").admin("/config_dump?resource=dynamic_listeners").await.unwrap();
     let load =
         Load::start(vec![Stream::kept("kept", call.clone(), 100), Stream::fresh("new", call.clone(), 60)]);
-    let under_load = async || {
-        let before = load.report().succeeded;
-        until("requests go on", async || {
-            let answered = load.report().succeeded - before;
-            if answered >= BETWEEN { Ok(()) } else { Err(format!("{answered} were answered")) }
-        })
-        .await;
-    };
     for round in 0..ROUNDS {
         for way in ["request", "response"] {
             let body = json!({"parseAs": "AsJson", "value": format!("{{\"user\": \"{{{{ user }}}}\", \"{way}\": {round}}}")});
@@ -704,11 +696,11 @@ async fn transformations_come_and_go_under_load() {
             world.apply(&policy(&json!({way: {"set": set, "body": body}}))).await;
             let wanted = format!("\"{way}\": {round}");
             world.expect_that(call.clone(), &wanted, |it| it.text().contains(&wanted)).await;
-            under_load().await;
+            load.goes_on(BETWEEN).await;
         }
         world.delete("TrafficPolicy", "t").await;
         world.expect_that(call.clone(), "no policy", |it| it.text() == "{\"user\": \"Ann\"}").await;
-        under_load().await;
+        load.goes_on(BETWEEN).await;
     }
     load.stop().await.assert_clean(ROUNDS * 3 * BETWEEN);
     let after = world.envoy("gw").admin("/config_dump?resource=dynamic_listeners").await.unwrap();
