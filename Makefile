@@ -1,5 +1,5 @@
 # Everything a contributor does, by name. `make help` lists it.
-# Tools that are not on the machine (Envoy, the Gateway API module) are put into
+# Tools that are not on the machine (Envoy, Redis, the Gateway API module) are put into
 # ${XDG_CACHE_HOME:-~/.cache}/postern by the targets that need them.
 
 SHELL := /bin/bash
@@ -9,6 +9,7 @@ SHELL := /bin/bash
 EXAMPLE ?= quickstart
 ECHO ?= --echo red=127.0.0.1:3001 --echo blue=127.0.0.1:3002
 CARGO ?= cargo
+LIMITER := tests/e2e/limiter
 
 .PHONY: help run test e2e conformance lint fmt bench docs crds manifests envoy check-machine
 
@@ -21,7 +22,10 @@ run: check-machine ## Serve examples/quickstart with a real Envoy (EXAMPLE=name 
 	exec "$${CARGO_TARGET_DIR:-target}/debug/postern" run examples/$(EXAMPLE) --envoy "$$envoy" $(ECHO)
 
 test: check-machine ## Run all tests: unit, property, golden, real Envoy, examples
-	@export POSTERN_ENVOY="$$(hack/envoy.sh)"; \
+	@POSTERN_ENVOY="$$(hack/envoy.sh)"; \
+	POSTERN_REDIS="$$(tests/setup/redis.sh)"; \
+	POSTERN_LIMITER="$$(CARGO=$(CARGO) tests/setup/limiter.sh)"; \
+	export POSTERN_ENVOY POSTERN_REDIS POSTERN_LIMITER; \
 	tests/setup/gateway-api.sh >/dev/null; \
 	$(CARGO) build --workspace --all-targets; \
 	export POSTERN_BIN="$$(realpath "$${CARGO_TARGET_DIR:-target}/debug/postern")"; \
@@ -37,11 +41,14 @@ lint: check-machine ## Check format, lints, documentation and (where cargo-deny 
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --features postern-e2e/cluster -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	$(CARGO) fmt --all --check --manifest-path $(LIMITER)/Cargo.toml
+	$(CARGO) clippy --locked --workspace --all-targets --manifest-path $(LIMITER)/Cargo.toml --target-dir "$${CARGO_TARGET_DIR:-target}/limiter" -- -D warnings
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: dependencies were not checked (cargo install --locked cargo-deny)"; fi
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
+	$(CARGO) fmt --all --manifest-path $(LIMITER)/Cargo.toml
 
 bench: check-machine ## Run the benchmarks; they print tables (several minutes)
 	@export POSTERN_ENVOY="$$(hack/envoy.sh)"; \

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use serde_json::{Value, json};
 
 use crate::client::Call;
@@ -19,27 +19,12 @@ pub fn find_envoy() -> PathBuf {
 }
 
 fn search() -> anyhow::Result<PathBuf> {
-    if let Some(path) = std::env::var_os("POSTERN_ENVOY") {
-        return Ok(PathBuf::from(path));
-    }
     let directories = std::env::var_os("PATH").unwrap_or_default();
-    if let Some(found) =
-        std::env::split_paths(&directories).map(|it| it.join("envoy")).find(|it| it.is_file())
-    {
+    let on_path = std::env::split_paths(&directories).map(|it| it.join("envoy")).find(|it| it.is_file());
+    if let (None, Some(found)) = (std::env::var_os("POSTERN_ENVOY"), on_path) {
         return Ok(found);
     }
-    let script = crate::postern::repository().join("hack/envoy.sh");
-    let output =
-        Command::new(&script).output().with_context(|| format!("cannot run {}", script.display()))?;
-    if !output.status.success() {
-        bail!("{} failed: {}", script.display(), String::from_utf8_lossy(&output.stderr));
-    }
-    let printed = String::from_utf8(output.stdout)?;
-    let path = PathBuf::from(printed.lines().last().unwrap_or_default().trim());
-    if !path.is_file() {
-        bail!("{} printed {}, which is no file", script.display(), path.display());
-    }
-    Ok(path)
+    crate::programs::find("POSTERN_ENVOY", "hack/envoy.sh")
 }
 
 /// One Envoy process with its administration interface.

@@ -20,8 +20,14 @@ impl ExtensionServer {
     /// The same at a port.
     pub fn at(program: &str, kind: &str, port: u16) -> Self {
         let mut command = Command::new(program);
-        command.args([kind, &port.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("start {program}: {error}"));
+        command.args([kind, &port.to_string()]);
+        Self::run(command)
+    }
+
+    /// Starts a program that prints its address and ends when its standard input does.
+    pub(crate) fn run(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
         let mut line = String::new();
         let output = child.stdout.take().expect("its output is a pipe");
         BufReader::new(output).read_line(&mut line).expect("read the address of the services");

@@ -60,6 +60,8 @@ mod policies;
 mod policy_targets;
 #[path = "traffic/rate_limit_global.rs"]
 mod rate_limit_global;
+#[path = "traffic/rate_limit_redis.rs"]
+mod rate_limit_redis;
 #[path = "traffic/redirects.rs"]
 mod redirects;
 #[path = "traffic/references.rs"]
