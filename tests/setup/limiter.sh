@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 
+export CARGO_INCREMENTAL=0 # else whoever sets it, and whoever does not, would each build much of this anew
 target="${CARGO_TARGET_DIR:-target}/limiter"
 program="$target/debug/postern-limiter"
 

@@ -110,6 +110,47 @@ async fn plans_and_users_have_counters_of_their_own() {
     sent(&free, &[(200, None), (200, None), (200, None)]).await;
 }
 
+/// What the contract counts by itself: each route that a client uses, whichever policy says so.
+#[tokio::test]
+async fn routes_have_counters_of_their_own() {
+    covers!("TrafficPolicy.spec.rateLimit.extensionRef.name");
+    let redis = Redis::start().await;
+    let limits = "
+- namespace: shop
+  max_value: 2
+  seconds: 3600
+  conditions: [\"descriptors[0]['remote_address'] == '127.0.0.1'\"]
+  variables: [\"descriptors[0]['route']\"]
+- namespace: shop
+  max_value: 1
+  seconds: 3600
+  conditions: [\"descriptors[0]['route'] == 'httproute/default/strict'\"]
+  variables: [\"descriptors[0]['remote_address']\"]
+";
+    let limiter = RateLimiter::start(&redis, limits);
+    let mut world = World::with_backends(&["v1"]).await;
+    let routes = ["first", "second", "strict"];
+    let rule = |name: &str| {
+        format!(
+            "rules: [{{matches: [{{path: {{value: /{name}}}}}], backendRefs: [{{name: v1, port: 8080}}]}}]\n"
+        )
+    };
+    let limit = "targetRefs: [{kind: Gateway, name: gw}]\nrateLimit: {extensionRef: {name: limits}}\n";
+    let objects = [
+        service("default", "limits", "", &[limiter.address()]),
+        extension("limits", "failOpen: false"),
+        routes.map(|name| http_route(name, &rule(name))).concat(),
+        traffic_policy("all", limit),
+    ];
+    world.apply(&objects.concat()).await;
+    let calls = routes.map(|name| world.call("example.org", &format!("/{name}")));
+    for call in &calls[..2] {
+        world.expect_that(call.clone(), "the first count", |it| left(it) == Some(1)).await;
+        sent(call, &[(200, Some(0)), (429, Some(0)), (429, Some(0))]).await;
+    }
+    sent(&calls[2], &[(200, Some(0)), (429, Some(0))]).await;
+}
+
 /// All limits that apply to what a request has are asked, and a request that one of them refuses is not counted by the others.
 #[tokio::test]
 async fn several_descriptors_of_a_request() {
