@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::bail;
 use serde_json::{Value, json};
@@ -37,8 +38,14 @@ pub struct Envoy {
 
 impl Envoy {
     /// Starts an Envoy whose node is `node` and whose aggregated discovery service is at `xds`, and which asks the DNS server at
-    /// `names`; its files go to `directory`. Returns as soon as its administration interface answers.
-    pub async fn start(directory: &Path, node: &str, xds: SocketAddr, names: SocketAddr) -> Self {
+    /// `names`; its files go to `directory`. It drains listeners for `drain`. Returns as soon as its administration interface answers.
+    pub async fn start(
+        directory: &Path,
+        node: &str,
+        xds: SocketAddr,
+        names: SocketAddr,
+        drain: Duration,
+    ) -> Self {
         let mut bootstrap = bootstrap(node, xds);
         bootstrap["typed_dns_resolver_config"] = json!({
             "name": "envoy.network.dns_resolver.cares",
@@ -49,12 +56,16 @@ impl Envoy {
                 }}],
             },
         });
-        Self::start_with(directory, &serde_json::to_string_pretty(&bootstrap).unwrap()).await
+        Self::launch(directory, &serde_json::to_string_pretty(&bootstrap).unwrap(), drain).await
     }
 
     /// Starts an Envoy with the given bootstrap (JSON or YAML). Its administration interface is
     /// found where the bootstrap says, or, for port 0, by the file that Envoy writes.
     pub async fn start_with(directory: &Path, bootstrap: &str) -> Self {
+        Self::launch(directory, bootstrap, Duration::from_secs(1)).await
+    }
+
+    async fn launch(directory: &Path, bootstrap: &str, drain: Duration) -> Self {
         std::fs::create_dir_all(directory).expect("create Envoy's directory");
         let config = directory.join("bootstrap.yaml");
         let log = directory.join("envoy.log");
@@ -69,8 +80,7 @@ impl Envoy {
             .arg("--log-path")
             .arg(&log)
             .args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "info"])
-            // What is drained ends soon, so that a test sees what a change costs.
-            .args(["--drain-time-s", "1"])
+            .args(["--drain-time-s", &drain.as_secs().to_string()])
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("share Envoy's output file"))
             .stderr(output)

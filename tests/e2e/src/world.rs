@@ -57,6 +57,7 @@ pub struct World {
     server: JoinHandle<()>,
     vars: Vars,
     authority: Authority,
+    listener_drain: Duration,
     directory: Option<TempDir>,
 }
 
@@ -93,8 +94,18 @@ impl World {
             server,
             vars: Vars::default(),
             authority,
+            // What is drained ends soon, so that a test sees what a change costs.
+            listener_drain: Duration::from_secs(1),
             directory: Some(directory),
         }
+    }
+
+    /// How long the Envoys of Gateways to come drain listeners and filter chains that are replaced; a second if nothing is said,
+    /// after which Envoy cuts connections that have not heard of it yet. Proxies that Postern deploys drain for a minute.
+    #[must_use]
+    pub fn with_listener_drain(mut self, time: Duration) -> Self {
+        self.listener_drain = time;
+        self
     }
 
     /// A world with the Gateway `default/gw`, whose one HTTP listener is at `${PORT}`, and one Service
@@ -192,7 +203,9 @@ impl World {
             if !self.envoys.contains_key(&node) {
                 let directory = self.directory.as_ref().expect("the directory lives as long as the world");
                 let directory = directory.path().join(node.replace('/', "-"));
-                let envoy = Envoy::start(&directory, &node, self.xds, self.names.address()).await;
+                let envoy =
+                    Envoy::start(&directory, &node, self.xds, self.names.address(), self.listener_drain)
+                        .await;
                 self.envoys.insert(node, envoy);
             }
         }

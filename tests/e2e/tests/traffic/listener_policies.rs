@@ -1,6 +1,6 @@
 //! HTTPListenerPolicy: what protects hosts, and what connections are like. Logs and spans are tested in `access_logs`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use postern_e2e::{
     Backend, Call, Load, Reply, Stream, Want, World, covers, gateway, http_route, raw, service,
@@ -403,38 +403,42 @@ async fn upgrades_that_are_possible() {
 }
 
 #[tokio::test]
-async fn connections_and_streams_that_do_nothing_end() {
-    covers!("HTTPListenerPolicy.spec.idleTimeout", "HTTPListenerPolicy.spec.streamIdleTimeout");
+async fn connections_that_do_nothing_end() {
+    covers!("HTTPListenerPolicy.spec.idleTimeout");
+    let mut world = World::with_backends(&["v1"]).await;
+    let listeners = "  - {name: http, port: ${PORT}, protocol: HTTP}\n  - {name: other, port: ${PORT_OTHER}, protocol: HTTP}";
+    let policy = policy("p", "targetRefs: [{kind: Gateway, name: gw, sectionName: http}], idleTimeout: 1s");
+    world.apply(&[gateway(listeners), http_route("r", ROUTE), policy].concat()).await;
+    let (ends, stays) = (world.call("a.example.org", "/"), world.call_on("PORT_OTHER", "a.example.org", "/"));
+    world.expect(ends.clone(), Want::Backend("v1")).await;
+    world.expect(stays.clone(), Want::Backend("v1")).await;
+    let mut other = stays.connect().await.unwrap();
+    other.send(&stays).await.unwrap();
+    let mut kept = ends.connect().await.unwrap();
+    kept.send(&ends).await.unwrap();
+    // Envoy asks for the end after a second, and closes after five more, lest a request is on its way.
+    until("end of the connection", async || if kept.is_closed() { Ok(()) } else { Err("it is open".into()) })
+        .await;
+    assert!(!other.is_closed(), "an hour is the default");
+    other.send(&stays).await.unwrap();
+}
+
+#[tokio::test]
+async fn streams_that_do_nothing_end() {
+    covers!("HTTPListenerPolicy.spec.streamIdleTimeout");
     let mut world = World::empty().await;
     let backend = Backend::replying("v1", |seen| match seen.path.as_str() {
         "/slow" => Reply::After(Duration::from_secs(4)),
         _ => Reply::Echo,
     });
     world.add_backend(backend.await).await;
-    world.apply(&[gateway(LISTENERS), http_route("r", ROUTE)].concat()).await;
-    let call = world.call("a.example.org", "/");
-    world.expect(call.clone(), Want::Backend("v1")).await;
-    let mut kept = call.connect().await.unwrap();
-    kept.send(&call).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    assert!(!kept.is_closed(), "an hour is the default");
-
-    world.apply(&on_gateway("idleTimeout: 1s")).await;
-    until("connections end", || async {
-        let mut kept = call.connect().await.map_err(|error| error.to_string())?;
-        kept.send(&call).await.map_err(|error| error.to_string())?;
-        // Envoy closes it after five more seconds, lest a request is on its way.
-        tokio::time::sleep(Duration::from_secs(7)).await;
-        if kept.is_closed() { Ok(()) } else { Err("it is open".to_owned()) }
-    })
-    .await;
-
-    world.apply(&on_gateway("streamIdleTimeout: 1s")).await;
+    world
+        .apply(&[gateway(LISTENERS), http_route("r", ROUTE), on_gateway("streamIdleTimeout: 1s")].concat())
+        .await;
+    // The backend would answer with 200 in the end.
     for host in ["a.example.org", "b.example.org"] {
         let slow = world.call(host, "/slow");
-        let begin = Instant::now();
         world.expect(slow, Want::Status(504)).await;
-        assert!(begin.elapsed() < Duration::from_secs(4), "{host}: {:?}", begin.elapsed());
     }
     // A TrafficPolicy that says otherwise wins.
     world
@@ -444,30 +448,43 @@ async fn connections_and_streams_that_do_nothing_end() {
     world.expect(slow, Want::Backend("v1")).await;
 }
 
-/// Envoy replaces filter chains in place: requests under way end as they began.
+/// Envoy replaces filter chains in place: requests under way end as they began, and kept connections are told to go in time.
 #[tokio::test]
 async fn changes_cost_no_request() {
-    let mut world = world().await;
+    // HTTP/2 takes six seconds from the first GOAWAY to the end.
+    let mut world = World::empty().await.with_listener_drain(Duration::from_secs(12));
+    world.add_backend(Backend::start("v1").await).await;
+    world.apply(&[gateway(LISTENERS), http_route("r", ROUTE)].concat()).await;
+    let call = |host: &str, port| Call::get(port, host, "/load");
     let port = world.port("PORT");
-    let call = |host: &str| Call::get(port, host, "/load");
+    for host in ["a.example.org", "b.example.org", "other.test"] {
+        world.expect(call(host, port), Want::Backend("v1")).await;
+    }
     let load = Load::start(vec![
-        Stream::kept("kept", call("a.example.org"), 50),
-        Stream::fresh("fresh", call("b.example.org"), 30),
-        // The Envoys of tests drain for one second only, at whose end a kept connection of HTTP/2 breaks.
-        Stream::fresh("h2", call("other.test").h2(), 30),
+        Stream::kept("kept", call("a.example.org", port), 50),
+        Stream::fresh("fresh", call("b.example.org", port), 30),
+        Stream::kept("kept h2", call("other.test", port).h2(), 50),
+        Stream::fresh("fresh h2", call("other.test", port).h2(), 30),
     ]);
-    tokio::time::sleep(Duration::from_millis(500)).await;
     for spec in [
         "healthCheck: {path: /up}, accessLogging: {fileSink: {path: /dev/null, stringFormat: '%PROTOCOL%'}}",
         "idleTimeout: 10m, acceptHttp10: true, serverHeaderTransformation: Overwrite",
         "streamIdleTimeout: 30s, buffer: {maxRequestBytes: 1000}, celValidation: {rules: [{expression: \"request.path == '/no'\"}]}",
         "xffNumTrustedHops: 1, preserveHttp1HeaderCase: true",
     ] {
+        load.goes_on(100).await;
         world.apply(&on_gateway(spec)).await;
-        tokio::time::sleep(Duration::from_millis(700)).await;
     }
+    load.goes_on(100).await;
     world.delete("HTTPListenerPolicy", "p").await;
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    load.stop().await.assert_clean(200);
+    until("end of the drain", async || {
+        let draining = world.envoy("gw").stats("listener_manager.total_filter_chains_draining").await;
+        if draining.values().all(|it| *it == 0) { Ok(()) } else { Err(format!("{draining:?}")) }
+    })
+    .await;
+    load.goes_on(100).await;
+    let report = load.stop().await;
+    report.assert_clean(600);
+    assert!(report.reconnects >= 2, "both kept connections were told to go: {report:?}");
     world.assert_nothing_rejected().await;
 }

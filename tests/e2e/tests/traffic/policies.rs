@@ -1,6 +1,6 @@
 //! TrafficPolicy: levels, merging, conflicts, broken ones.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use postern_e2e::{Backend, Reply, Want, World, covers, gateway, http_route, service, traffic_policy};
 
@@ -184,7 +184,7 @@ async fn timeouts_and_retries() {
         let attempt = attempts.entry(seen.path.clone()).or_default();
         *attempt += 1;
         match (seen.path.contains("slow"), *attempt) {
-            (true, _) => Reply::After(Duration::from_secs(2)),
+            (true, _) => Reply::After(Duration::from_mins(1)),
             (false, 1 | 2) => Reply::Status(503),
             _ => Reply::Echo,
         }
@@ -212,10 +212,8 @@ retries: {attempts: 2, perTryTimeout: 400ms, retryOn: '5xx', backOff: {baseInter
     let call = world.call_on("PORT_ONE", "example.org", "/flaky/retried");
     world.expect(call, Want::Backend("flaky")).await;
     assert_eq!(world.backend("flaky").count("/flaky/retried"), 3);
-    let begin = Instant::now();
     let call = world.call_on("PORT_ONE", "example.org", "/flaky/slow");
     assert_eq!(call.send().await.unwrap().status, 504);
-    assert!(begin.elapsed() < Duration::from_millis(1900), "took {:?}", begin.elapsed());
     world.delete("TrafficPolicy", "policy").await;
     let call = world.call_on("PORT_ONE", "example.org", "/flaky/once");
     world.expect(call, Want::Status(503)).await;

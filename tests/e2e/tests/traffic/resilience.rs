@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use postern_e2e::{Backend, Port, Reply, Seen, Want, World, http_route, service};
+
+/// A delay in milliseconds for which no client waits: what answers in its stead was faster.
+const NEVER: u32 = 3_600_000;
 
 /// A backend that fails the first `fail` requests of each query `id` with `status` (0: reset),
 /// after `delay` milliseconds when the query says so: `?id=a&fail=2&status=503&delay=100`.
@@ -54,7 +57,7 @@ async fn timeouts() {
 rules:
 - {matches: [{path: {value: /request}}], timeouts: {request: 200ms}, backendRefs: [{name: slow, port: 8080}]}
 - {matches: [{path: {value: /backend}}], timeouts: {backendRequest: 200ms}, backendRefs: [{name: slow, port: 8080}]}
-- {matches: [{path: {value: /both}}], timeouts: {request: 5s, backendRequest: 200ms}, backendRefs: [{name: slow, port: 8080}]}
+- {matches: [{path: {value: /both}}], timeouts: {request: 1h, backendRequest: 200ms}, backendRefs: [{name: slow, port: 8080}]}
 - {matches: [{path: {value: /off}}], timeouts: {request: 0s}, backendRefs: [{name: slow, port: 8080}]}
 - {matches: [{path: {value: /none}}], backendRefs: [{name: slow, port: 8080}]}
 ",
@@ -63,10 +66,8 @@ rules:
     for path in ["/request", "/backend", "/both"] {
         let call = world.call("example.org", path);
         world.expect(call, Want::Backend("slow")).await;
-        let begin = Instant::now();
-        let answer = world.call("example.org", &format!("{path}?delay=2000")).send().await.unwrap();
+        let answer = world.call("example.org", &format!("{path}?delay={NEVER}")).send().await.unwrap();
         assert_eq!(answer.status, 504, "{path}");
-        assert!(begin.elapsed() < Duration::from_millis(1900), "{path} took {:?}", begin.elapsed());
     }
     for path in ["/off", "/none"] {
         let answer = world.call("example.org", &format!("{path}?delay=700")).send().await.unwrap();
@@ -119,11 +120,8 @@ rules:
         let seen = world.backend("flaky").count(&id);
         assert_eq!((answer.status, seen), (status, attempts), "{path} with {fail} times {code}");
     }
-    let begin = Instant::now();
     let answer = world.call("example.org", "/backoff?id=back&fail=1&status=503").send().await.unwrap();
     assert_eq!(answer.status, 200);
-    // Envoy draws the first pause between zero and the interval; it can only be short by chance.
-    assert!(begin.elapsed() < Duration::from_secs(3));
 }
 
 #[tokio::test]
@@ -188,7 +186,7 @@ async fn retries_within_timeouts() {
             "both",
             "
 rules:
-- {matches: [{path: {value: /backend}}], timeouts: {request: 5s, backendRequest: 300ms}, retry: {codes: [504], attempts: 3}, backendRefs: [{name: flaky, port: 8080}]}
+- {matches: [{path: {value: /backend}}], timeouts: {request: 1h, backendRequest: 300ms}, retry: {codes: [504], attempts: 3}, backendRefs: [{name: flaky, port: 8080}]}
 - {matches: [{path: {value: /request}}], timeouts: {request: 500ms}, retry: {codes: [500], attempts: 5}, backendRefs: [{name: flaky, port: 8080}]}
 ",
         ))
@@ -197,17 +195,15 @@ rules:
     world.expect(warm, Want::Backend("flaky")).await;
     for (path, status) in [
         // Two slow attempts, then a quick one.
-        ("/backend?id=a&fail=2&delay=2000", 200),
+        (format!("/backend?id=a&fail=2&delay={NEVER}"), 200),
         // All four attempts are slow.
-        ("/backend?id=b&fail=9&delay=2000", 504),
-        ("/request?id=c&fail=1&status=500", 200),
+        (format!("/backend?id=b&fail=9&delay={NEVER}"), 504),
+        ("/request?id=c&fail=1&status=500".to_owned(), 200),
         // The first attempt alone uses up the whole time.
-        ("/request?id=d&fail=1&delay=2000", 504),
+        (format!("/request?id=d&fail=1&delay={NEVER}"), 504),
     ] {
-        let begin = Instant::now();
-        let answer = world.call("example.org", path).send().await.unwrap();
+        let answer = world.call("example.org", &path).send().await.unwrap();
         assert_eq!(answer.status, status, "{path}");
-        assert!(begin.elapsed() < Duration::from_millis(1900), "{path} took {:?}", begin.elapsed());
     }
 }
 
