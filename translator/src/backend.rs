@@ -6,6 +6,7 @@
 pub(crate) mod cluster;
 pub(crate) mod config;
 pub(crate) mod external;
+pub(crate) mod forward_proxy;
 pub(crate) mod resolve;
 pub(crate) mod service;
 pub(crate) mod static_backend;
@@ -33,12 +34,15 @@ pub(crate) enum BackendObject {
     Static(NamespacedName),
     /// An `XBackend`.
     XBackend(NamespacedName),
+    /// All `Backend`s of type DynamicForwardProxy.
+    ForwardProxy,
 }
 
 impl BackendObject {
-    /// The object.
+    /// The object; where it is not just one, a key that no object has.
     pub(crate) fn key(&self) -> ObjectKey {
         let (kind, name) = match self {
+            Self::ForwardProxy => return ObjectKey::new(Kind::Backend, "", ""),
             Self::Service(name, _) => (Kind::Service, name),
             Self::Import(name, _) => (Kind::ServiceImport, name),
             Self::Static(name) => (Kind::Backend, name),
@@ -65,6 +69,8 @@ pub(crate) enum HostName {
     Known(String),
     /// Each endpoint has its own, or none.
     OfEndpoint,
+    /// It is that of the request.
+    OfRequest,
 }
 
 /// What the Host header becomes where it is to be that of the backend.
@@ -81,6 +87,7 @@ pub(crate) fn host_name(reader: &Reader<'_>, backend: &BackendObject) -> HostNam
             HostName::Known(format!("{}.{}.svc.clusterset.local", name.name, name.namespace))
         }
         BackendObject::Static(_) | BackendObject::XBackend(_) => HostName::OfEndpoint,
+        BackendObject::ForwardProxy => HostName::OfRequest,
     }
 }
 
@@ -89,6 +96,7 @@ pub(crate) fn session(reader: &Reader<'_>, backend: &BackendObject) -> Option<Se
     let own = match backend {
         BackendObject::XBackend(name) => x_backend::session(reader, name),
         BackendObject::Service(..) | BackendObject::Import(..) | BackendObject::Static(_) => None,
+        BackendObject::ForwardProxy => return None,
     };
     own.or_else(|| traffic_policy::on(reader, &backend.key()).session)
 }
@@ -183,6 +191,7 @@ impl ClusterId {
             BackendObject::Static(name) | BackendObject::XBackend(name) => {
                 format!("{}.{}", name.name, name.namespace)
             }
+            BackendObject::ForwardProxy => String::new(),
         }
     }
 
@@ -204,6 +213,7 @@ impl fmt::Display for ClusterId {
             BackendObject::Import(name, port) => write!(f, "import/{name}:{port}")?,
             BackendObject::Static(name) => write!(f, "backend/{name}")?,
             BackendObject::XBackend(name) => write!(f, "xbackend/{name}")?,
+            BackendObject::ForwardProxy => f.write_str("dynamic-forward-proxy")?,
         }
         f.write_str(match self.upstream {
             Upstream::Http1 => "",

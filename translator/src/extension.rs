@@ -4,6 +4,7 @@ use postern_api::gateway_api::{condition_type, reason};
 use postern_api::kgateway::{Backend, DirectResponse};
 
 use crate::Options;
+use crate::backend::forward_proxy::ForwardProxy;
 use crate::backend::{config, static_backend, traffic_policy, x_backend};
 use crate::dependency::Reader;
 use crate::infrastructure;
@@ -25,7 +26,11 @@ pub(crate) fn translate(
             let Some(object) = reader.get::<Backend>(&key.namespace, &key.name) else {
                 return (None, problems);
             };
-            (object.metadata.generation, static_backend::parse(object, options.provision).err())
+            let fault = match ForwardProxy::of(object) {
+                Some(_) => None,
+                None => static_backend::parse(object, options.provision).err(),
+            };
+            (object.metadata.generation, fault)
         }
         Kind::DirectResponse => {
             let Some(object) = reader.get::<DirectResponse>(&key.namespace, &key.name) else {

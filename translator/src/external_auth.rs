@@ -77,7 +77,7 @@ pub(crate) fn parse(
     let cluster = if grpc {
         resolve::grpc_backend(reader, object, &reference)
     } else {
-        resolve::backend(reader, object, &reference)
+        resolve::known_backend(reader, object, &reference)
     };
     let max_body = spec.forward_body.as_ref().and_then(|body| body.max_size).filter(|size| *size > 0);
     Ok(ExternalAuth { cluster: cluster.map_err(Error::Unresolved)?, protocol, max_body })

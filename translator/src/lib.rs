@@ -50,6 +50,8 @@ mod unsupported;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
+
 pub use self::infrastructure::{Infrastructure, infrastructure_name};
 pub use self::object::{Kind, NamespacedName, Object, ObjectKey, Read, ReadError, Stored, UnknownField};
 pub use self::observation::{ProxyReport, Rejection};
@@ -86,6 +88,9 @@ pub struct Options {
     pub bundle_version: Option<String>,
     /// The CRDs are those of the experimental channel: a status may have its fields.
     pub experimental: bool,
+    /// Addresses to which Backends of type DynamicForwardProxy send nothing, besides those that no client may reach anyway
+    /// (`docs/backends.md`).
+    pub forward_proxy_denied: Vec<IpNet>,
 }
 
 impl Default for Options {
@@ -100,6 +105,7 @@ impl Default for Options {
             reserved_ports: BTreeSet::new(),
             bundle_version: None,
             experimental: false,
+            forward_proxy_denied: Vec::new(),
         }
     }
 }

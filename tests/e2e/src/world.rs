@@ -64,6 +64,11 @@ pub struct World {
 impl World {
     /// An empty world: no objects, no Envoy.
     pub async fn empty() -> Self {
+        Self::with_options(|_| ()).await
+    }
+
+    /// An empty world whose translator has other options than usual.
+    pub async fn with_options(change: impl FnOnce(&mut Options)) -> Self {
         let hub = Hub::new();
         let events = hub.subscribe_events();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind the xDS server");
@@ -76,11 +81,12 @@ impl World {
         let authority = Authority::new("the system's");
         let roots = directory.path().join("roots.pem");
         std::fs::write(&roots, authority.pem()).expect("write the roots");
-        let options = Options {
+        let mut options = Options {
             listen_address: Ipv4Addr::LOCALHOST.into(),
             system_ca_file: roots.to_string_lossy().into_owned(),
             ..Options::default()
         };
+        change(&mut options);
         Self {
             envoys: BTreeMap::new(),
             backends: BTreeMap::new(),

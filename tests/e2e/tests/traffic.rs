@@ -34,6 +34,8 @@ mod extensions;
 mod external_auth;
 #[path = "traffic/external_names.rs"]
 mod external_names;
+#[path = "traffic/forward_proxy.rs"]
+mod forward_proxy;
 #[path = "traffic/gateways.rs"]
 mod gateways;
 #[path = "traffic/grpc.rs"]

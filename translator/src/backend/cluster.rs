@@ -12,9 +12,10 @@ use super::config::{self, Tls};
 use super::tls_policy::{self, Reading, Trust};
 use super::traffic_policy;
 use super::x_backend::{self, Destination};
-use super::{BackendObject, ClusterId, Security, external, service, static_backend};
+use super::{BackendObject, ClusterId, Security, external, forward_proxy, service, static_backend};
 use crate::Options;
 use crate::dependency::Reader;
+use crate::envoy::cluster::forward_proxy::forward_proxy_cluster;
 use crate::envoy::cluster::{self, Identity, Protection, Settings};
 use crate::resource::Resource;
 use crate::tls::secret::SecretId;
@@ -28,6 +29,12 @@ pub(crate) struct ClusterOutput {
 
 /// Translates a cluster; `None` if there is no such backend.
 pub(crate) fn translate(reader: &Reader<'_>, id: &ClusterId, options: &Options) -> Option<ClusterOutput> {
+    if id.backend == BackendObject::ForwardProxy {
+        let denied = forward_proxy::denied(options.provision, &options.forward_proxy_denied);
+        let identity = identity(reader, &id.security);
+        let resource = forward_proxy_cluster(id, &identity, &denied, &options.system_ca_file);
+        return Some(ClusterOutput { resource, secrets: BTreeSet::new() });
+    }
     let key = id.backend.key();
     let config::Effective { fields, tls } = config::on(reader, &key);
     let settings = Settings { budget: traffic_policy::on(reader, &key).retry_budget, config: fields };
@@ -83,6 +90,7 @@ pub(crate) fn translate(reader: &Reader<'_>, id: &ClusterId, options: &Options) 
             };
             Some(ClusterOutput { resource, secrets })
         }
+        BackendObject::ForwardProxy => None,
     }
 }
 

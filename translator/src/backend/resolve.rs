@@ -5,6 +5,7 @@ use postern_api::gateway_api::{BackendRef, XBackend, reason};
 use postern_api::kgateway::Backend;
 use postern_api::multicluster::ServiceImport;
 
+use super::forward_proxy::ForwardProxy;
 use super::service::{self};
 use super::static_backend::{self, StaticBackend};
 use super::{BackendObject, ClusterId, Security, Traffic, Upstream, config, external, tls_policy, x_backend};
@@ -44,13 +45,35 @@ pub(crate) fn backend<F>(
     carrying(reader, route, reference, traffic)
 }
 
+/// Resolves a reference of `object` to a backend that gets requests which no client sent there.
+pub(crate) fn known_backend<F>(
+    reader: &Reader<'_>,
+    object: &ObjectKey,
+    reference: &BackendRef<F>,
+) -> Result<ClusterId, Unresolved> {
+    carrying(reader, object, reference, Traffic::Requests).and_then(known)
+}
+
 /// Resolves a reference of `object` to a backend that speaks gRPC.
 pub(crate) fn grpc_backend<F>(
     reader: &Reader<'_>,
     object: &ObjectKey,
     reference: &BackendRef<F>,
 ) -> Result<ClusterId, Unresolved> {
-    carrying(reader, object, reference, Traffic::Grpc)
+    carrying(reader, object, reference, Traffic::Grpc).and_then(known)
+}
+
+/// Fails where only the request of a client says where the backend is.
+fn known(cluster: ClusterId) -> Result<ClusterId, Unresolved> {
+    if cluster.backend != BackendObject::ForwardProxy {
+        return Ok(cluster);
+    }
+    Err(unresolved(
+        reason::UNSUPPORTED_VALUE,
+        ".name",
+        "a Backend of type DynamicForwardProxy leads where requests of clients say, and has no place of its own",
+        "refer to a Service, or to a Backend of type Static",
+    ))
 }
 
 /// Resolves a reference of `route` to a backend that gets `traffic`.
@@ -112,6 +135,11 @@ fn backend_object(
             "create it, or mend the name",
         ));
     };
+    if let Some(proxy) = ForwardProxy::of(object) {
+        return proxy.cluster(traffic).map_err(|(why, remedy)| {
+            unresolved(reason::UNSUPPORTED_VALUE, ".name", format!("Backend {name} {why}"), remedy)
+        });
+    }
     match static_backend::parse(object, reader.is_provisioned()) {
         Ok(parsed) => {
             if let Some(why) = unfit(&parsed, traffic) {

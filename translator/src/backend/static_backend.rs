@@ -73,7 +73,7 @@ pub(crate) fn parse(backend: &Backend, in_cluster: bool) -> Result<StaticBackend
         return Err(Fault::new(
             "spec.type",
             format!("this version does not carry out Backends of type {kind}"),
-            "use type Static, or remove the Backend",
+            "use type Static or DynamicForwardProxy, or remove the Backend",
         ));
     }
     let Some(spec) = &backend.spec.static_ else {

@@ -1,5 +1,6 @@
 //! Envoy clusters.
 
+pub(crate) mod forward_proxy;
 pub(crate) mod options;
 
 use std::collections::BTreeSet;

@@ -261,7 +261,7 @@ fn share_route(rule: &Rule, share: &Share, matching: &Match, place: Place, name:
                 ..route_action(&lifted, &lifted.filters, matching)
             };
             if rule.auto_host && action.host_rewrite_specifier.is_none() {
-                action.host_rewrite_specifier = share.host.as_ref().map(host_rewrite);
+                action.host_rewrite_specifier = share.host.as_ref().and_then(host_rewrite);
             }
             route::Action::Route(action)
         }
@@ -345,12 +345,12 @@ pub(crate) fn beginning(old: &str, new: &str) -> Option<RegexMatchAndSubstitute>
     }
 }
 
-fn host_rewrite(host: &HostName) -> route_action::HostRewriteSpecifier {
+fn host_rewrite(host: &HostName) -> Option<route_action::HostRewriteSpecifier> {
+    use route_action::HostRewriteSpecifier::{AutoHostRewrite, HostRewriteLiteral};
     match host {
-        HostName::Known(name) => route_action::HostRewriteSpecifier::HostRewriteLiteral(name.clone()),
-        HostName::OfEndpoint => {
-            route_action::HostRewriteSpecifier::AutoHostRewrite(BoolValue { value: true })
-        }
+        HostName::Known(name) => Some(HostRewriteLiteral(name.clone())),
+        HostName::OfEndpoint => Some(AutoHostRewrite(BoolValue { value: true })),
+        HostName::OfRequest => None,
     }
 }
 

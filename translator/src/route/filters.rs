@@ -224,7 +224,7 @@ fn mirror(
         }
     };
     let reference = BackendRef::from(&spec.backend_ref);
-    match resolve::backend(reader, route, &reference) {
+    match resolve::known_backend(reader, route, &reference) {
         Ok(cluster) if millionths > 0 => out.mirrors.push(Mirror { cluster, millionths }),
         Ok(_) => {}
         // The requests themselves are fine: only the copy has nowhere to go.

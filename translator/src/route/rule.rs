@@ -16,8 +16,10 @@ use super::delegation::{self, Selection};
 use super::filters::{self, Filters};
 use super::matches::Match;
 use super::retry::Retry;
-use crate::backend::{self, ClusterId, config, resolve};
+use crate::backend::{self, BackendObject, ClusterId, config, resolve};
 use crate::dependency::{Parent, Reader};
+use crate::envoy::cluster::forward_proxy;
+use crate::envoy::slot;
 use crate::gateway::Listener;
 use crate::gateway_extension::Extensions;
 use crate::object::{Kind, NamespacedName, ObjectKey};
@@ -181,6 +183,12 @@ pub(super) fn parse(
             Err(error) => refuse(&mut out, error.reason, error.fault.within(&field)),
         }
     }
+    if out.rule.shares.iter().any(is_forward_proxy) {
+        out.rule.slots.insert(slot::DYNAMIC_FORWARD_PROXY, forward_proxy::filter());
+        for fault in against_forward_proxy(&out.rule, spec.session_persistence) {
+            refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
+        }
+    }
     if let Err(fault) = timeouts(spec.timeouts, &mut out.rule) {
         refuse(&mut out, reason::UNSUPPORTED_VALUE, fault);
     }
@@ -222,6 +230,35 @@ pub(super) fn parse(
         problems.error(route, field, fault.message, fault.remedy);
     }
     out
+}
+
+fn is_forward_proxy(share: &Share) -> bool {
+    share.cluster.as_ref().is_some_and(|id| id.backend == BackendObject::ForwardProxy)
+}
+
+/// What a rule cannot ask for where requests go to the hosts that they name: Envoy looks up the host of the request as it came.
+fn against_forward_proxy(rule: &Rule, session: Option<&SessionPersistence>) -> Vec<Fault> {
+    let rewrites = |filters: &Filters| {
+        filters.host_rewrite.is_some()
+            || filters.request_headers.as_ref().is_some_and(|headers| headers.host.is_some())
+    };
+    let rewritten = rewrites(&rule.filters)
+        || rule.shares.iter().any(|share| is_forward_proxy(share) && rewrites(&share.filters));
+    let host = rewritten.then(|| {
+        Fault::new(
+            ".filters",
+            "the host is rewritten, but a Backend of type DynamicForwardProxy leads to the host that the request names",
+            "leave the host as it is, or refer to a Backend of type Static with the other host",
+        )
+    });
+    let session = session.map(|_| {
+        Fault::new(
+            ".sessionPersistence",
+            "there are no sessions with hosts that requests name",
+            "remove it, or refer to a Service or to a Backend of type Static",
+        )
+    });
+    host.into_iter().chain(session).collect()
 }
 
 /// True if a backendRef leads to other routes.

@@ -20,7 +20,8 @@ impl Translator {
             if !id.is_part_of_listener() {
                 self.dirty.insert(Unit::Cluster(id.clone()));
             }
-            if !matches!(id.backend, BackendObject::Static(_)) || id.is_part_of_listener() {
+            let has_endpoints = !matches!(id.backend, BackendObject::Static(_) | BackendObject::ForwardProxy);
+            if has_endpoints || id.is_part_of_listener() {
                 self.dirty.insert(Unit::Endpoints(id.clone()));
             }
             ClusterState::default()
@@ -122,6 +123,7 @@ impl Translator {
                 let backend = static_backend::parse(backend, reader.is_provisioned()).ok()?;
                 Some((static_backend::assignment(id, &backend), Problems::default()))
             }
+            BackendObject::ForwardProxy => None,
         });
         match output {
             Some(Some((resource, problems))) => {

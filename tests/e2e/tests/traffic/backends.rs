@@ -372,7 +372,6 @@ async fn several_hosts_of_a_backend() {
         ("AWS", "aws: {lambdaFunctionName: f}"),
         ("AI", "ai: {provider: {type: mistral}}"),
         ("MCP", "mcp: {targets: [{name: a, static: {host: a, port: 1}}]}"),
-        ("DynamicForwardProxy", "dynamicForwardProxy: {}"),
     ] {
         let yaml = static_backend("mixed", &hosts);
         let (before, _) = yaml.split_once("spec:").unwrap();

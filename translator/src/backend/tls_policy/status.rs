@@ -186,7 +186,7 @@ fn users(
 fn port_of(backend: &BackendObject) -> u16 {
     match backend {
         BackendObject::Service(_, port) | BackendObject::Import(_, port) => *port,
-        BackendObject::Static(_) | BackendObject::XBackend(_) => 0,
+        BackendObject::Static(_) | BackendObject::XBackend(_) | BackendObject::ForwardProxy => 0,
     }
 }
 
