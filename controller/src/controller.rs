@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use ipnet::IpNet;
 use kube::Client;
 use postern_translator::Options;
 use postern_xds::{Hub, Server};
@@ -94,6 +95,8 @@ pub struct ControllerOptions {
     pub gateway_class: String,
     /// GatewayClasses with this `controllerName` are served.
     pub controller_name: String,
+    /// Addresses to which Backends of type DynamicForwardProxy send nothing.
+    pub forward_proxy_deny: Vec<IpNet>,
     /// The image of Postern, for the init container of proxies.
     pub image: String,
     /// The image of Envoy, where GatewayParameters name none.
@@ -321,6 +324,7 @@ fn translator_options(options: &ControllerOptions) -> Options {
         await_proxies: true,
         provision: true,
         reserved_ports: RESERVED_PORTS.into(),
+        forward_proxy_denied: options.forward_proxy_deny.clone(),
         ..Options::default()
     }
 }

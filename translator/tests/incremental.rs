@@ -446,6 +446,8 @@ const SLOTS: &[(Kind, &str, &str, &[&str])] = &[
             "spec: {type: Static, static: {hosts: [{host: example.com, port: 443, tls: {sni: example.com}}]}}",
             "spec: {type: Static, static: {hosts: [{host: 10.0.0.9, port: 80}]}}",
             "spec: {type: Static, static: {hosts: []}}",
+            "spec: {type: DynamicForwardProxy, dynamicForwardProxy: {}}",
+            "spec: {type: DynamicForwardProxy, dynamicForwardProxy: {enableTls: true}}",
         ],
     ),
     (Kind::DirectResponse, "a", "dr", &["spec: {statusCode: 418, body: tea}", "spec: {statusCode: 99}"]),

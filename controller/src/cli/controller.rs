@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{ArgAction, Args};
+use ipnet::IpNet;
 use postern_translator::CONTROLLER_NAME;
 
 use super::commands::runtime;
@@ -106,6 +107,19 @@ pub(super) struct ControllerArgs {
     #[arg(long, value_name = "NAME", env = "POSTERN_CONTROLLER_NAME", default_value = CONTROLLER_NAME, help_heading = "What is served")]
     controller_name: String,
 
+    /// Addresses to which Backends of type DynamicForwardProxy send nothing, such as the ranges of the cluster; may be given several times, or as
+    /// a list with commas.
+    ///
+    /// The proxy's own addresses, link-local addresses and the metadata services of clouds are always among them.
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "POSTERN_FORWARD_PROXY_DENY",
+        value_delimiter = ',',
+        help_heading = "What is served"
+    )]
+    forward_proxy_deny: Vec<IpNet>,
+
     /// How the lines of the log look.
     #[arg(
         long,
@@ -139,6 +153,7 @@ impl ControllerArgs {
             namespace_selector: self.namespace_selector.filter(given),
             gateway_class: self.gateway_class,
             controller_name: self.controller_name,
+            forward_proxy_deny: self.forward_proxy_deny,
             image: self.image,
             envoy_image: self.envoy_image,
             leader_election: self.leader_election,

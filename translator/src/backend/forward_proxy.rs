@@ -11,6 +11,9 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use postern_api::kgateway::{Backend, BackendType};
 
 use super::{BackendObject, ClusterId, Security, Traffic, Upstream};
+use crate::dependency::Reader;
+use crate::object::{Kind, ObjectKey};
+use crate::problem::Fault;
 
 /// A valid Backend of the type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,19 @@ impl ForwardProxy {
         let security = if self.tls { Security::Tls } else { Security::Cleartext };
         Ok(ClusterId { backend: BackendObject::ForwardProxy, upstream: Upstream::Http1, security })
     }
+}
+
+/// Why no policy about backends can be on `backend`, which `field` of it names; `None` unless it is a Backend of the type.
+pub(crate) fn without_policies(reader: &Reader<'_>, backend: &ObjectKey, field: &str) -> Option<Fault> {
+    if backend.kind != Kind::Backend {
+        return None;
+    }
+    ForwardProxy::of(reader.get::<Backend>(&backend.namespace, &backend.name)?)?;
+    Some(Fault::new(
+        field,
+        format!("{backend} is of type DynamicForwardProxy, whose connections all such Backends share"),
+        "target a Service, or a Backend of type Static; for TLS, set spec.dynamicForwardProxy.enableTls of the Backend",
+    ))
 }
 
 /// Addresses that nobody can be asked at, and those of the services by which machines in a cloud learn who they are.

@@ -51,7 +51,7 @@ pub(crate) fn known_backend<F>(
     object: &ObjectKey,
     reference: &BackendRef<F>,
 ) -> Result<ClusterId, Unresolved> {
-    carrying(reader, object, reference, Traffic::Requests).and_then(known)
+    backend(reader, object, reference).and_then(known)
 }
 
 /// Resolves a reference of `object` to a backend that speaks gRPC.
@@ -136,6 +136,15 @@ fn backend_object(
         ));
     };
     if let Some(proxy) = ForwardProxy::of(object) {
+        // Without what the policy says, requests would go where nobody meant them to go.
+        if asks_for_tls(reader, &BackendObject::Static(name.clone()), None, traffic) {
+            return Err(unresolved(
+                reason::UNSUPPORTED_VALUE,
+                ".name",
+                format!("a policy asks for TLS to Backend {name}, which is of type DynamicForwardProxy"),
+                "remove the policy, and set spec.dynamicForwardProxy.enableTls of the Backend",
+            ));
+        }
         return proxy.cluster(traffic).map_err(|(why, remedy)| {
             unresolved(reason::UNSUPPORTED_VALUE, ".name", format!("Backend {name} {why}"), remedy)
         });

@@ -121,11 +121,11 @@ async fn yaml_of_kgateway_applies_attaches_and_works() {
         are_true(it.status.as_ref().map_or(&[], |it| &it.conditions), &["Accepted", "Programmed"])
     })
     .await;
-    all_are(&space, 17, route).await;
+    all_are(&space, 18, route).await;
     all_are(&space, 17, |it: &TrafficPolicy| policy(it.status.as_ref())).await;
     all_are(&space, 1, |it: &HttpListenerPolicy| policy(it.status.as_ref())).await;
     all_are(&space, 2, |it: &BackendConfigPolicy| policy(it.status.as_ref())).await;
-    all_are(&space, 1, |it: &Backend| object(it.status.as_ref())).await;
+    all_are(&space, 2, |it: &Backend| object(it.status.as_ref())).await;
     all_are(&space, 1, |it: &DirectResponse| object(it.status.as_ref())).await;
     all_are(&space, 3, |it: &GatewayExtension| object(it.status.as_ref())).await;
 
@@ -211,6 +211,13 @@ async fn works(world: &World<'_>) {
         [("/anything/team1/foo", 200), ("/anything/team2/bar", 200), ("/anything/team1/other", 404)]
     {
         world.expect(world.call("delegate", path), path, is(status)).await;
+    }
+    // Where requests say where they go, a Service of the cluster answers, and the proxy's own interfaces do not.
+    let to = |host: &str| Call::get(8080, host, "/dynamic").at(SocketAddr::new(world.address, 8080));
+    let service = format!("httpbin.{}.svc.cluster.local", world.space.name());
+    world.expect(to(&service), "the host of the request", ok).await;
+    for own in ["127.0.0.1:19000", "localhost:19000", "127.0.0.1:8080", "169.254.169.254"] {
+        world.expect(to(own), own, is(403)).await;
     }
     world.expect(world.call("nobody", "/gateway/healthz"), "health check", is(200)).await;
 }

@@ -6,12 +6,10 @@ use k8s_openapi::api::core::v1::Service;
 use postern_api::gateway_api::{
     Condition, ParentReference, PolicyAncestorStatus, PolicyStatus, condition_type, reason,
 };
-use postern_api::kgateway::Backend;
 
 use super::{ConfigPolicy, TLS};
 use crate::Options;
-use crate::backend::forward_proxy::ForwardProxy;
-use crate::backend::{ClusterId, Upstream, external};
+use crate::backend::{ClusterId, Upstream, external, forward_proxy};
 use crate::dependency::Reader;
 use crate::envoy::cluster::options::fits;
 use crate::object::{Kind, NamespacedName, ObjectKey};
@@ -53,7 +51,7 @@ pub(crate) fn translate(
             ancestors.entry(itself(&backend)).or_default().push(Outcome::Missing(message));
             continue;
         }
-        if let Some(fault) = not_concerned(reader, &field, &backend) {
+        if let Some(fault) = forward_proxy::without_policies(reader, &backend, &field) {
             problems.error(key, &fault.field, &fault.message, &fault.remedy);
             ancestors.entry(itself(&backend)).or_default().push(Outcome::Unusable(fault));
             continue;
@@ -88,18 +86,6 @@ pub(crate) fn translate(
         })
         .collect();
     ((!ancestors.is_empty()).then_some(Status::Policy(PolicyStatus { ancestors })), problems)
-}
-
-/// Why no policy can be on `backend`.
-fn not_concerned(reader: &Reader<'_>, field: &str, backend: &ObjectKey) -> Option<Fault> {
-    let object =
-        (backend.kind == Kind::Backend).then(|| reader.get::<Backend>(&backend.namespace, &backend.name));
-    ForwardProxy::of(object??)?;
-    Some(Fault::new(
-        field,
-        format!("{backend} is of type DynamicForwardProxy, whose connections all such Backends share"),
-        "target a Service, or a Backend of type Static",
-    ))
 }
 
 /// The backends that the policy is on, each with the field that says so.

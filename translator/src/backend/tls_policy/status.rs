@@ -9,7 +9,7 @@ use postern_api::multicluster::ServiceImport;
 
 use super::{Reading, TlsTarget, on, read, target_kind, targets};
 use crate::Options;
-use crate::backend::{BackendObject, Security, external, service};
+use crate::backend::{BackendObject, Security, external, forward_proxy, service};
 use crate::dependency::Reader;
 use crate::infrastructure::PortProtocol;
 use crate::object::{Kind, NamespacedName, ObjectKey};
@@ -94,6 +94,10 @@ fn judge(
         });
         format!("spec.targetRefs[{}]", index.unwrap_or_default())
     };
+    if let Some(fault) = forward_proxy::without_policies(reader, backend, &field()) {
+        problems.error(key, fault.field, fault.message, fault.remedy);
+        return;
+    }
     let Some(ports) = ports(reader, backend) else {
         problems.warning(
             key,

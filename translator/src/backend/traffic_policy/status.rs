@@ -8,6 +8,7 @@ use postern_api::gateway_api::{
 
 use super::{policies, read, target_kind, targets};
 use crate::Options;
+use crate::backend::forward_proxy;
 use crate::dependency::Reader;
 use crate::object::{NamespacedName, ObjectKey};
 use crate::policy::status::MAX_ANCESTORS;
@@ -36,6 +37,11 @@ pub(crate) fn translate(
             ),
             Some(kind) => {
                 let backend = ObjectKey::new(kind, &key.namespace, &target.name);
+                let at = format!("spec.targetRefs[{index}]");
+                if let Some(fault) = forward_proxy::without_policies(reader, &backend, &at) {
+                    problems.error(key, fault.field, fault.message, fault.remedy);
+                    continue;
+                }
                 if reader.metadata(&backend).is_some() {
                     continue;
                 }
