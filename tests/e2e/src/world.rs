@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
 use postern_translator::{Change, Kind, Object, ObjectKey, Options, ResourceChange, Translator, Update};
 use postern_xds::{Event, EventKind, Hub, Resource, ResourceType, Server, Snapshot};
 use serde::Deserialize as _;
@@ -18,6 +19,7 @@ use crate::backend::Backend;
 use crate::client::{Answer, Call};
 use crate::dns::NameServer;
 use crate::envoy::Envoy;
+use crate::listener;
 use crate::tls::{Authority, Certificate};
 use crate::wait::{PATIENCE, until};
 use crate::yaml::{Vars, gateway, service, tls_secret};
@@ -58,6 +60,7 @@ pub struct World {
     vars: Vars,
     authority: Authority,
     listener_drain: Duration,
+    listener_filter: Option<HttpFilter>,
     directory: Option<TempDir>,
 }
 
@@ -102,6 +105,7 @@ impl World {
             authority,
             // What is drained ends soon, so that a test sees what a change costs.
             listener_drain: Duration::from_secs(1),
+            listener_filter: None,
             directory: Some(directory),
         }
     }
@@ -112,6 +116,11 @@ impl World {
     pub fn with_listener_drain(mut self, time: Duration) -> Self {
         self.listener_drain = time;
         self
+    }
+
+    /// Puts `filter` before the HTTP filters of listeners to come.
+    pub fn set_listener_filter(&mut self, filter: HttpFilter) {
+        self.listener_filter = Some(filter);
     }
 
     /// A world with the Gateway `default/gw`, whose one HTTP listener is at `${PORT}`, and one Service
@@ -228,10 +237,11 @@ impl World {
             self.accepted.retain(|(of, ..), _| *of != node);
         }
         let mut waits = BTreeMap::new();
+        let filter = self.listener_filter.as_ref();
         for (gateway, changed) in &update.gateways {
             let node = gateway.to_string();
             let snapshot = self.snapshots.entry(node.clone()).or_default();
-            *snapshot = snapshot.apply(changed.changes.iter().map(to_xds));
+            *snapshot = snapshot.apply(changed.changes.iter().map(|it| to_xds(it, filter)));
             self.hub.publish(&node, snapshot.clone());
             for change in &changed.changes {
                 let version = change.resource.as_ref().map(|it| it.version.clone());
@@ -455,15 +465,17 @@ fn resource_type(change: &ResourceChange) -> ResourceType {
     ResourceType::from_type_url(&url).unwrap_or_else(|| panic!("the xDS server does not know {url}"))
 }
 
-fn to_xds(change: &ResourceChange) -> postern_xds::Change {
+fn to_xds(change: &ResourceChange, filter: Option<&HttpFilter>) -> postern_xds::Change {
     let kind = resource_type(change);
     match &change.resource {
-        Some(it) => postern_xds::Change::Set(Arc::new(Resource::new(
-            kind,
-            it.name.as_str(),
-            it.version.as_str(),
-            it.body.clone(),
-        ))),
+        Some(it) => {
+            let body = match filter.filter(|_| kind == ResourceType::Listener) {
+                Some(filter) => listener::with_filter(&it.body, filter),
+                None => it.body.clone(),
+            };
+            let resource = Resource::new(kind, it.name.as_str(), it.version.as_str(), body);
+            postern_xds::Change::Set(Arc::new(resource))
+        }
         None => postern_xds::Change::Remove(kind, change.name.as_str().into()),
     }
 }

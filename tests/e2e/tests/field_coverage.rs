@@ -76,25 +76,33 @@ fn given(schema: &Value, value: &Value, path: &str, fields: &mut BTreeSet<String
     }
 }
 
-/// The leaf fields that the documents of a file give, each of which has the schema at this path.
+/// The leaf fields that the documents of a file give, each of which has the schema at this path, or is an object whose `spec` has it.
 fn given_in(file: &str, path: &str) -> BTreeSet<String> {
     let schema = SCHEMAS.get(path).unwrap_or_else(|| panic!("{path} is no schema"));
     let file = repository().join("tests/e2e").join(file);
     let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let mut fields = BTreeSet::new();
     for document in serde_yaml::Deserializer::from_str(&text) {
-        given(schema, &Value::deserialize(document).unwrap(), path, &mut fields);
+        let document = Value::deserialize(document).unwrap();
+        if !document.is_null() {
+            let value = if document["kind"].is_string() { &document["spec"] } else { &document };
+            given(schema, value, path, &mut fields);
+        }
     }
     fields
 }
 
-/// The names of the tests that claim each field, as `file::function`.
+/// Tests by field, as `file::function`.
+type Tests = BTreeMap<String, BTreeSet<String>>;
+
+/// What the sources of the tests claim.
 #[derive(Default)]
 struct Claims {
     file: String,
     /// The test that is being read.
     function: Option<String>,
-    by_field: BTreeMap<String, BTreeSet<String>>,
+    carried_out: Tests,
+    refused: Tests,
 }
 
 impl Visit<'_> for Claims {
@@ -110,32 +118,34 @@ impl Visit<'_> for Claims {
 
     fn visit_macro(&mut self, call: &Macro) {
         let name = call.path.segments.last().map(|it| it.ident.to_string()).unwrap_or_default();
-        if !["covers", "covers_leaves"].contains(&name.as_str()) {
-            return;
-        }
+        let tests = match name.as_str() {
+            "covers" | "covers_leaves" => &mut self.carried_out,
+            "refuses_leaves" => &mut self.refused,
+            _ => return,
+        };
         let test = self.function.as_ref();
         let test = test.unwrap_or_else(|| panic!("{}: {name}! belongs into a test", self.file));
         let parser = Punctuated::<LitStr, Token![,]>::parse_terminated;
         let given: Vec<_> = parser.parse2(call.tokens.clone()).unwrap().iter().map(LitStr::value).collect();
         let fields = match given.as_slice() {
-            [schema, file] if name == "covers_leaves" => given_in(file, schema),
+            [schema, file] if name != "covers" => given_in(file, schema),
             _ => given.into_iter().collect(),
         };
         for field in fields {
             let claim = format!("{}::{test}", self.file);
-            self.by_field.entry(field).or_default().insert(claim);
+            tests.entry(field).or_default().insert(claim);
         }
     }
 }
 
-fn claims() -> BTreeMap<String, BTreeSet<String>> {
+fn claims() -> Claims {
     let root = repository().join("tests/e2e/tests");
     let mut claims = Claims::default();
     for file in sources(&root) {
         claims.file = file.strip_prefix(&root).unwrap().with_extension("").display().to_string();
         claims.visit_file(&syn::parse_file(&fs::read_to_string(&file).unwrap()).unwrap());
     }
-    claims.by_field
+    claims
 }
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
@@ -145,7 +155,7 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
     paths.into_iter().flat_map(inner).filter(|path| path.extension().is_some_and(|it| it == "rs")).collect()
 }
 
-fn page(fields: &BTreeSet<String>, claims: &BTreeMap<String, BTreeSet<String>>) -> String {
+fn page(fields: &BTreeSet<String>, claims: &Claims) -> String {
     let kind = |field: &str| field.split('.').next().unwrap().to_owned();
     let mut by_kind: BTreeMap<String, Vec<&String>> = BTreeMap::new();
     for field in fields {
@@ -154,23 +164,34 @@ fn page(fields: &BTreeSet<String>, claims: &BTreeMap<String, BTreeSet<String>>) 
     let mut page = "# Fields and the tests that prove them
 
 Every field of the extension kinds, in both dialects, as their CRDs have it, and the test in `tests/e2e/tests` that shows its effect: with requests
-through a real Envoy, or, where a field says how proxies are deployed (GatewayParameters), in the objects that a real API server has of them. Items of lists are written `[]`, free keys of maps `.*`. A field without a test is not proven yet: where Postern does not carry
-it out, the status of the object says so, and the test is about that.
+through a real Envoy, or, where a field says how proxies are deployed (GatewayParameters), in the objects that a real API server has of them. Items of lists are written `[]`, free keys of maps `.*`. `refused by` names the test that shows that Postern does not
+carry out the field and that the status of the object says so.
 
-| kind | fields | proven |
-|---|---|---|
+| kind | fields | proven | refused | not yet |
+|---|---|---|---|---|
 "
     .to_owned();
     for (kind, fields) in &by_kind {
-        let proven = fields.iter().filter(|field| claims.contains_key(**field)).count();
-        writeln!(page, "| [{kind}](#{}) | {} | {proven} |", kind.to_lowercase(), fields.len()).unwrap();
+        let all = fields.len();
+        let proven = fields.iter().filter(|field| claims.carried_out.contains_key(**field)).count();
+        let is_refused =
+            |field: &str| !claims.carried_out.contains_key(field) && claims.refused.contains_key(field);
+        let refused = fields.iter().filter(|field| is_refused(field)).count();
+        let open = all - proven - refused;
+        writeln!(page, "| [{kind}](#{}) | {all} | {proven} | {refused} | {open} |", kind.to_lowercase())
+            .unwrap();
     }
     for (kind, fields) in &by_kind {
         write!(page, "\n## {kind}\n\n| field | test |\n|---|---|\n").unwrap();
         for field in fields {
-            let tests = claims.get(*field).into_iter().flatten();
-            let tests: Vec<String> = tests.map(|test| format!("`{test}`")).collect();
-            let tests = if tests.is_empty() { "not yet".to_owned() } else { tests.join(", ") };
+            let names = |tests: &BTreeSet<String>| {
+                tests.iter().map(|test| format!("`{test}`")).collect::<Vec<_>>().join(", ")
+            };
+            let tests = match (claims.carried_out.get(*field), claims.refused.get(*field)) {
+                (Some(tests), _) => names(tests),
+                (None, Some(tests)) => format!("refused by {}", names(tests)),
+                (None, None) => "not yet".to_owned(),
+            };
             writeln!(page, "| `{field}` | {tests} |").unwrap();
         }
     }
@@ -181,9 +202,15 @@ it out, the status of the object says so, and the test is about that.
 fn tests_claim_fields_that_exist() {
     let fields = fields();
     let claims = claims();
-    let unknown: Vec<_> = claims.iter().filter(|(field, _)| !fields.contains(*field)).collect();
+    let all = claims.carried_out.iter().chain(&claims.refused);
+    let unknown: Vec<_> = all.filter(|(field, _)| !fields.contains(*field)).collect();
     assert!(unknown.is_empty(), "no CRD has these leaf fields: {unknown:#?}");
-    assert!(claims.len() > 10 && fields.len() > 200, "{} {}", claims.len(), fields.len());
+    assert!(
+        claims.carried_out.len() > 10 && fields.len() > 200,
+        "{} {}",
+        claims.carried_out.len(),
+        fields.len()
+    );
 }
 
 #[test]

@@ -83,17 +83,17 @@ const NEVER: [Ipv4Net; 7] = [
 ];
 
 const NEVER_V6: [Ipv6Net; 5] = [
-    v6([0, 0, 0, 0, 0, 0, 0, 0], 128),
-    v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
-    v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
+    v6(0, 128),
+    v6(0xfe80 << 112, 10),
+    v6(0xff << 120, 8),
     // Metadata services of Amazon and Google.
-    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128),
-    v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128),
+    v6(0xfd00_0ec2 << 96 | 0x254, 128),
+    v6(0xfd20_00ce << 96 | 0x254, 128),
 ];
 
 /// The machine of the proxy itself.
 const OWN: Ipv4Net = v4([127, 0, 0, 0], 8);
-const OWN_V6: Ipv6Net = v6([0, 0, 0, 0, 0, 0, 0, 1], 128);
+const OWN_V6: Ipv6Net = v6(1, 128);
 
 /// Prefixes of IPv6 in which IPv4 addresses are written (RFC 4291 section 2.5.5.2, RFC 6052 section 2.1).
 const EMBEDDING: [Ipv6Addr; 2] =
@@ -104,9 +104,8 @@ const fn v4(address: [u8; 4], prefix: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
 }
 
-const fn v6(address: [u16; 8], prefix: u8) -> Ipv6Net {
-    let [a, b, c, d, e, f, g, h] = address;
-    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix)
+const fn v6(bits: u128, prefix: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::from_bits(bits), prefix)
 }
 
 /// The addresses to which no request of a client is sent: those above, `others`, and, where proxies run in pods, their own. IPv4

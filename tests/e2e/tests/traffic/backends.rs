@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use postern::bootstrap::{Address, Bootstrap};
 use postern_e2e::{
-    Authority, Backend, Call, Envoy, Port, Want, World, covers, http_route, raw, service, static_backend,
-    tls_secret, until,
+    Authority, Backend, Call, Envoy, Port, Want, World, covers, http_route, raw, refuses_leaves, repository,
+    service, static_backend, tls_secret, until,
 };
+use serde::Deserialize as _;
+use serde_json::Value;
 
 /// The answers of `count` requests on one connection: backend or status, and how often.
 async fn tally(call: &Call, count: u32) -> BTreeMap<String, u32> {
@@ -367,17 +369,35 @@ async fn several_hosts_of_a_backend() {
             .expect_that(call.clone(), &what, |it| it.seen().is_some_and(|seen| seen.version == version))
             .await;
     }
-    // What this version does not carry out.
-    for (type_, field) in [
-        ("AWS", "aws: {lambdaFunctionName: f}"),
-        ("AI", "ai: {provider: {type: mistral}}"),
-        ("MCP", "mcp: {targets: [{name: a, static: {host: a, port: 1}}]}"),
-    ] {
-        let yaml = static_backend("mixed", &hosts);
-        let (before, _) = yaml.split_once("spec:").unwrap();
-        world.apply(&format!("{before}spec: {{type: {type_}, {field}}}")).await;
-        world.expect(call.clone(), Want::Status(500)).await;
-        world.assert_status("Backend/mixed", &["Accepted=False Invalid"]);
+    world.assert_nothing_rejected().await;
+}
+
+/// Whatever they say: the status tells it, and routes to them answer 500.
+#[tokio::test]
+async fn backends_that_are_not_carried_out() {
+    refuses_leaves!("Backend.spec", "tests/kind_reference/backends.yaml");
+    refuses_leaves!("AIBackend.spec", "tests/kind_reference/ai-backends.yaml");
+    let mut world = World::with_backends(&[]).await;
+    let examples = repository().join("tests/e2e/tests/kind_reference");
+    for (kind, file) in [("Backend", "backends.yaml"), ("AIBackend", "ai-backends.yaml")] {
+        let text = std::fs::read_to_string(examples.join(file)).unwrap();
+        let documents: Vec<Value> = serde_yaml::Deserializer::from_str(&text)
+            .map(|document| Value::deserialize(document).unwrap())
+            .filter(|document| !document.is_null())
+            .collect();
+        assert!(documents.len() >= 3, "{}", documents.len());
+        for mut document in documents {
+            document["metadata"]["namespace"] = "default".into();
+            let name = document["metadata"]["name"].as_str().unwrap().to_owned();
+            let reference = format!("{{group: gateway.kgateway.dev, kind: {kind}, name: {name}}}");
+            let route = http_route("r", &format!("rules: [{{backendRefs: [{reference}]}}]"));
+            world.apply(&format!("{document}\n---\n{route}")).await;
+            world.assert_status(&format!("{kind}/{name}"), &["Accepted=False *"]);
+            let call = world.call("example.org", "/");
+            world.expect(call, Want::Status(500)).await;
+            assert!(world.problems().contains(&format!("{kind} default/{name}")), "{}", world.problems());
+            world.delete(kind, &name).await;
+        }
     }
     world.assert_nothing_rejected().await;
 }

@@ -1,7 +1,14 @@
 //! External processing by a TrafficPolicy: `extProc`, and GatewayExtensions of type ExtProc.
 
+use envoy_types::pb::envoy::extensions::filters::http::set_metadata::v3::{
+    Config as SetMetadataConfig, Metadata as SetMetadata,
+};
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpFilter, http_filter,
+};
+use envoy_types::util::pack_any;
 use postern_e2e::{
-    Answer, Backend, ExtensionServer, Want, World, covers, gateway_extension, http_route, service,
+    Answer, Backend, ExtensionServer, Want, World, covers, gateway, gateway_extension, http_route, service,
     traffic_policy,
 };
 
@@ -22,7 +29,12 @@ const USE: &str = "extProc: {extensionRef: {name: proc}}\n";
 
 /// A world with the extension `proc`, which is used by the rule `main` and has `more` of its settings.
 async fn world(more: &str) -> (World, ExtensionServer) {
-    let mut world = World::with_backends(&["v1"]).await;
+    fill(World::empty().await, more).await
+}
+
+async fn fill(mut world: World, more: &str) -> (World, ExtensionServer) {
+    world.apply(&gateway("  - {name: http, port: ${PORT}, protocol: HTTP}")).await;
+    world.add_backend(Backend::start("v1").await).await;
     world.add_backend(Backend::start("gold").await).await;
     let server = ExtensionServer::start(PROGRAM, "services");
     world
@@ -97,6 +109,7 @@ async fn processing_modes() {
         "GatewayExtension.spec.extProc.processingMode.requestHeaderMode",
         "GatewayExtension.spec.extProc.processingMode.responseHeaderMode",
         "GatewayExtension.spec.extProc.processingMode.requestBodyMode",
+        "GatewayExtension.spec.extProc.processingMode.requestTrailerMode",
         "GatewayExtension.spec.extProc.processingMode.responseBodyMode",
         "GatewayExtension.spec.extProc.processingMode.responseTrailerMode",
     );
@@ -124,6 +137,13 @@ async fn processing_modes() {
         ),
         ("{responseBodyMode: BUFFERED}", true, "hello", Some("request headers, response headers; 200"), true),
         ("{responseBodyMode: STREAMED}", true, "hello", Some("request headers, response headers; 200"), true),
+        (
+            "{requestBodyMode: FULL_DUPLEX_STREAMED, requestTrailerMode: SEND, requestHeaderMode: SKIP, responseHeaderMode: SKIP}",
+            false,
+            "HELLO",
+            None,
+            false,
+        ),
         (
             "{responseBodyMode: FULL_DUPLEX_STREAMED, responseTrailerMode: SEND}",
             true,
@@ -256,4 +276,34 @@ async fn metadata_of_other_filters() {
     let names = "untyped: [postern.ext_auth, envoy.filters.http.ext_authz], typed: [nobody.writes.this]";
     extend(&mut world, &format!("failOpen: false, metadataOptions: {{forwarding: {{{names}}}}}")).await;
     world.expect_that(call, "the metadata", |it| metadata(it) == "envoy.filters.http.ext_authz").await;
+}
+
+/// Nothing that Postern configures writes typed metadata yet, so a filter of the test does.
+#[tokio::test]
+async fn typed_metadata_of_other_filters() {
+    covers!("GatewayExtension.spec.extProc.metadataOptions.forwarding.typed[]");
+    let mut world = World::empty().await;
+    let metadata = |name: &str| SetMetadata {
+        metadata_namespace: name.to_owned(),
+        allow_overwrite: false,
+        value: None,
+        typed_value: Some(pack_any(SetMetadataConfig::default())),
+    };
+    let config = SetMetadataConfig {
+        metadata: vec![metadata("known"), metadata("unknown")],
+        ..SetMetadataConfig::default()
+    };
+    world.set_listener_filter(HttpFilter {
+        name: "envoy.filters.http.set_metadata".to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(pack_any(config))),
+        ..HttpFilter::default()
+    });
+    let (mut world, _server) = fill(world, "failOpen: false").await;
+    let call = world.call("example.org", "/");
+    let metadata = |it: &Answer| it.seen().and_then(|it| it.header("x-proc-metadata"));
+    for (forwarding, seen) in [("untyped: [known]", ""), ("typed: [known, never]", "known")] {
+        extend(&mut world, &format!("failOpen: false, metadataOptions: {{forwarding: {{{forwarding}}}}}"))
+            .await;
+        world.expect_that(call.clone(), forwarding, |it| metadata(it).as_deref() == Some(seen)).await;
+    }
 }

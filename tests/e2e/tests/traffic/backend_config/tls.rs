@@ -1,6 +1,10 @@
 //! TLS to backends.
 
-use postern_e2e::{Authority, Backend, Want, World, covers, http_route, service, static_backend, tls_secret};
+use std::io::Write as _;
+
+use postern_e2e::{
+    Authority, Backend, Want, World, covers, http_route, service, static_backend, tls_secret, until,
+};
 
 use super::{on, policy, to_shop};
 
@@ -191,6 +195,88 @@ async fn versions_and_algorithms() {
         world.expect(call.clone(), Want::Status(503)).await;
     }
     world.assert_nothing_rejected().await;
+}
+
+/// A server of OpenSSL that asks for a new handshake before it answers; it ends when dropped.
+struct Renegotiating {
+    server: std::process::Child,
+    said: std::path::PathBuf,
+}
+
+impl Renegotiating {
+    fn start(directory: &std::path::Path, port: u16, certificate: &postern_e2e::Certificate) -> Self {
+        let pem = directory.join("server.pem");
+        std::fs::write(&pem, format!("{}{}", certificate.pem, certificate.key_pem)).unwrap();
+        let said = directory.join("said");
+        let server = std::process::Command::new("openssl")
+            .args([
+                "s_server",
+                "-tls1_2",
+                "-client_renegotiation",
+                "-accept",
+                &format!("127.0.0.1:{port}"),
+                "-cert",
+            ])
+            .arg(&pem)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::fs::File::create(&said).unwrap())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("openssl is part of every Debian with certificates");
+        Self { server, said }
+    }
+
+    /// Types a line where the server reads it.
+    fn types(&mut self, text: &str) {
+        self.server.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    async fn says(&self, text: &str) {
+        until(text, async || {
+            let said = std::fs::read(&self.said).unwrap();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            if said.contains(text) { Ok(()) } else { Err(said) }
+        })
+        .await;
+    }
+}
+
+impl Drop for Renegotiating {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+#[tokio::test]
+async fn handshakes_that_begin_anew() {
+    covers!("BackendConfigPolicy.spec.tls.allowRenegotiation");
+    for (allowed, status) in [(false, 503), (true, 200)] {
+        let mut world = World::with_backends(&[]).await;
+        let servers = Authority::new("servers");
+        let directory = tempfile::tempdir().unwrap();
+        let port = postern_e2e::Port::reserve();
+        let address = ([127, 0, 0, 1], port.number()).into();
+        let number = port.number();
+        drop(port);
+        let mut server = Renegotiating::start(directory.path(), number, &servers.issue(&["shop.test"]));
+        server.says("ACCEPT").await;
+        let tls = format!("tls: {{secretRef: {{name: ca}}, sni: shop.test, allowRenegotiation: {allowed}}}");
+        let objects = [
+            secret("ca", &servers, None),
+            service("default", "shop", "", &[address]),
+            to_shop(),
+            policy("p", &tls),
+        ];
+        world.apply(&objects.concat()).await;
+        let call = world.call("example.org", "/renegotiated");
+        let answer = tokio::spawn(async move { call.send().await });
+        server.says("/renegotiated").await;
+        server.types("r\n");
+        server.says("SSL_do_handshake").await;
+        server.types("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        assert_eq!(answer.await.unwrap().unwrap().status, status, "allowed: {allowed}");
+    }
 }
 
 /// Without `sni`, each host is asked for by its own name, and has to prove it.
