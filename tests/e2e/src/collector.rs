@@ -51,14 +51,22 @@ pub struct Span {
     pub service: String,
     /// The identity of its trace, in hexadecimal.
     pub trace: String,
+    /// The names of its events.
+    pub events: Vec<String>,
     /// Its own attributes.
     attributes: Value,
+    resource: Value,
 }
 
 impl Span {
     /// An attribute as text.
     pub fn attribute(&self, key: &str) -> Option<String> {
         attribute(&self.attributes, key)
+    }
+
+    /// An attribute of its resource as text.
+    pub fn of_resource(&self, key: &str) -> Option<String> {
+        attribute(&self.resource, key)
     }
 }
 
@@ -159,11 +167,18 @@ fn spans(body: &str) -> Vec<Span> {
                 name: span["name"].as_str().unwrap_or_default().to_owned(),
                 service: service.clone(),
                 trace: span["traceId"].as_str().unwrap_or_default().to_owned(),
+                events: events(span),
                 attributes: span["attributes"].clone(),
+                resource: resource["resource"]["attributes"].clone(),
             });
         }
     }
     out
+}
+
+fn events(span: &Value) -> Vec<String> {
+    let events = span["events"].as_array().into_iter().flatten();
+    events.filter_map(|event| event["name"].as_str().map(str::to_owned)).collect()
 }
 
 fn attribute(list: &Value, key: &str) -> Option<String> {

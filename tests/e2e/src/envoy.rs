@@ -38,13 +38,15 @@ pub struct Envoy {
 
 impl Envoy {
     /// Starts an Envoy whose node is `node` and whose aggregated discovery service is at `xds`, and which asks the DNS server at
-    /// `names`; its files go to `directory`. It drains listeners for `drain`. Returns as soon as its administration interface answers.
+    /// `names` and has these environment variables besides ours; its files go to `directory`. It drains listeners for `drain`. Returns
+    /// as soon as its administration interface answers.
     pub async fn start(
         directory: &Path,
         node: &str,
         xds: SocketAddr,
         names: SocketAddr,
         drain: Duration,
+        environment: &BTreeMap<String, String>,
     ) -> Self {
         let mut bootstrap = bootstrap(node, xds);
         bootstrap["typed_dns_resolver_config"] = json!({
@@ -56,16 +58,22 @@ impl Envoy {
                 }}],
             },
         });
-        Self::launch(directory, &serde_json::to_string_pretty(&bootstrap).unwrap(), drain).await
+        let bootstrap = serde_json::to_string_pretty(&bootstrap).unwrap();
+        Self::launch(directory, &bootstrap, drain, environment).await
     }
 
     /// Starts an Envoy with the given bootstrap (JSON or YAML). Its administration interface is
     /// found where the bootstrap says, or, for port 0, by the file that Envoy writes.
     pub async fn start_with(directory: &Path, bootstrap: &str) -> Self {
-        Self::launch(directory, bootstrap, Duration::from_secs(1)).await
+        Self::launch(directory, bootstrap, Duration::from_secs(1), &BTreeMap::new()).await
     }
 
-    async fn launch(directory: &Path, bootstrap: &str, drain: Duration) -> Self {
+    async fn launch(
+        directory: &Path,
+        bootstrap: &str,
+        drain: Duration,
+        environment: &BTreeMap<String, String>,
+    ) -> Self {
         std::fs::create_dir_all(directory).expect("create Envoy's directory");
         let config = directory.join("bootstrap.yaml");
         let log = directory.join("envoy.log");
@@ -81,6 +89,7 @@ impl Envoy {
             .arg(&log)
             .args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "info"])
             .args(["--drain-time-s", &drain.as_secs().to_string()])
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("share Envoy's output file"))
             .stderr(output)

@@ -25,6 +25,7 @@ mod dns;
 mod envoy;
 mod extension;
 mod goldens;
+mod grpc_peer;
 mod limiter;
 mod listener;
 mod load;
@@ -52,6 +53,7 @@ pub use dns::NameServer;
 pub use envoy::{Envoy, find_envoy};
 pub use extension::ExtensionServer;
 pub use goldens::golden_inputs;
+pub use grpc_peer::{GrpcCall, GrpcPeer, GrpcReply};
 pub use limiter::{RateLimiter, Redis};
 pub use load::{Load, LoadReport, Stream};
 pub use log_service::{LogEntry, LogService};
@@ -81,6 +83,13 @@ macro_rules! covers {
 #[macro_export]
 macro_rules! covers_leaves {
     ($schema:literal, $file:literal $(,)?) => {};
+}
+
+/// Says that Postern does not carry out these fields, and that the surrounding test shows that the status of the object says so;
+/// arguments as those of [`covers`].
+#[macro_export]
+macro_rules! refuses {
+    ($($path:literal),+ $(,)?) => {};
 }
 
 /// Says that Postern does not carry out any of the leaf fields that the objects in a YAML file give, and that the surrounding test shows that

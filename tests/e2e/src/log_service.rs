@@ -1,7 +1,7 @@
 //! A service that takes access logs by Envoy's protocol.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use envoy_types::pb::envoy::service::accesslog::v3::access_log_service_server::{
@@ -48,7 +48,12 @@ struct Inner(Log);
 impl LogService {
     /// A service that keeps what it gets.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind a log service");
+        Self::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    /// The same at an address.
+    pub async fn at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.expect("bind a log service");
         let address = listener.local_addr().expect("address of a log service");
         let log = Log::default();
         let service = AccessLogServiceServer::new(Inner(Arc::clone(&log)));

@@ -61,6 +61,7 @@ pub struct World {
     authority: Authority,
     listener_drain: Duration,
     listener_filter: Option<HttpFilter>,
+    environment: BTreeMap<String, String>,
     directory: Option<TempDir>,
 }
 
@@ -106,6 +107,7 @@ impl World {
             // What is drained ends soon, so that a test sees what a change costs.
             listener_drain: Duration::from_secs(1),
             listener_filter: None,
+            environment: BTreeMap::new(),
             directory: Some(directory),
         }
     }
@@ -176,6 +178,11 @@ impl World {
         self.vars.port(name)
     }
 
+    /// Gives Envoys that start from now on an environment variable.
+    pub fn environment(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
     /// Sets the value of a placeholder.
     pub fn set(&mut self, name: &str, value: &impl ToString) {
         self.vars.set(name, value);
@@ -218,9 +225,9 @@ impl World {
             if !self.envoys.contains_key(&node) {
                 let directory = self.directory.as_ref().expect("the directory lives as long as the world");
                 let directory = directory.path().join(node.replace('/', "-"));
-                let envoy =
-                    Envoy::start(&directory, &node, self.xds, self.names.address(), self.listener_drain)
-                        .await;
+                let names = self.names.address();
+                let (drain, environment) = (self.listener_drain, &self.environment);
+                let envoy = Envoy::start(&directory, &node, self.xds, names, drain, environment).await;
                 self.envoys.insert(node, envoy);
             }
         }

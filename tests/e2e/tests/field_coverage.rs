@@ -120,7 +120,7 @@ impl Visit<'_> for Claims {
         let name = call.path.segments.last().map(|it| it.ident.to_string()).unwrap_or_default();
         let tests = match name.as_str() {
             "covers" | "covers_leaves" => &mut self.carried_out,
-            "refuses_leaves" => &mut self.refused,
+            "refuses" | "refuses_leaves" => &mut self.refused,
             _ => return,
         };
         let test = self.function.as_ref();
@@ -128,7 +128,7 @@ impl Visit<'_> for Claims {
         let parser = Punctuated::<LitStr, Token![,]>::parse_terminated;
         let given: Vec<_> = parser.parse2(call.tokens.clone()).unwrap().iter().map(LitStr::value).collect();
         let fields = match given.as_slice() {
-            [schema, file] if name != "covers" => given_in(file, schema),
+            [schema, file] if name.ends_with("_leaves") => given_in(file, schema),
             _ => given.into_iter().collect(),
         };
         for field in fields {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::format_collect)] // a test fails where it is surprised
 
+#[path = "traffic/access_log_filters.rs"]
+mod access_log_filters;
 #[path = "traffic/access_logs.rs"]
 mod access_logs;
 #[path = "traffic/auto_host.rs"]
@@ -52,6 +54,10 @@ mod https;
 mod listener_policies;
 #[path = "traffic/listener_sets.rs"]
 mod listener_sets;
+#[path = "traffic/listener_tracing.rs"]
+mod listener_tracing;
+#[path = "traffic/log_services.rs"]
+mod log_services;
 #[path = "traffic/matching.rs"]
 mod matching;
 #[path = "traffic/mirrors.rs"]
@@ -80,6 +86,8 @@ mod sessions;
 mod tcp;
 #[path = "traffic/telemetry.rs"]
 mod telemetry;
+#[path = "traffic/telemetry_calls.rs"]
+mod telemetry_calls;
 #[path = "traffic/tls_routes.rs"]
 mod tls_routes;
 #[path = "traffic/transformation.rs"]

@@ -23,7 +23,7 @@ use postern_api::kgateway::{
 };
 
 use super::format;
-use super::grpc::{self, Service};
+use super::grpc::{self, Calls, Service};
 use crate::backend::ClusterId;
 use crate::backend::resolve::Unresolved;
 use crate::dependency::Reader;
@@ -74,6 +74,7 @@ pub(super) fn parse(
     policy: &ObjectKey,
     spec: &HttpListenerPolicySpec,
     missing: &mut Vec<Missing>,
+    warnings: &mut Vec<Fault>,
 ) -> Result<Option<Vec<AccessLog>>, Fault> {
     let (free, at) = match &spec.access_logging {
         Some(_) if !spec.access_log.is_empty() => {
@@ -94,6 +95,10 @@ pub(super) fn parse(
         match one(reader, policy, spec).map_err(|fault| fault.within(&at))? {
             Ok(log) => logs.push(log),
             Err((field, why)) => missing.push((format!("{at}{field}"), why)),
+        }
+        if spec.grpc_service.as_ref().is_some_and(|service| service.timeout.is_some()) {
+            let message = "it has no effect, because the log is one call that is not meant to end";
+            warnings.push(Fault::new(format!("{at}.grpcService.timeout"), message, "remove it"));
         }
     }
     Ok(Some(logs))
@@ -296,7 +301,7 @@ impl AccessLog {
             Sink::OpenTelemetry(log) => (
                 "envoy.access_loggers.open_telemetry",
                 any(OpenTelemetryAccessLogConfig {
-                    grpc_service: Some(log.service.envoy()),
+                    grpc_service: Some(log.service.envoy(Calls::Unary)),
                     log_name: log.name.clone(),
                     disable_builtin_labels: log.without_labels,
                     resource_attributes: log.resource.clone(),
@@ -318,9 +323,8 @@ impl AccessLog {
 fn common(service: &Service, name: &str) -> CommonGrpcAccessLogConfig {
     CommonGrpcAccessLogConfig {
         log_name: name.to_owned(),
-        grpc_service: Some(service.envoy()),
+        grpc_service: Some(service.envoy(Calls::Stream)),
         transport_api_version: ApiVersion::V3.into(),
-        grpc_stream_retry_policy: service.retry_policy(),
         ..CommonGrpcAccessLogConfig::default()
     }
 }

@@ -30,6 +30,10 @@ pub(crate) struct Service {
     retry: Option<Retry>,
 }
 
+/// How long a call may take, in milliseconds: Envoy's router reads it and keeps it for itself. Access loggers and tracers do not look
+/// at the timeout of a `GrpcService`.
+const TIMEOUT_HEADER: &str = "x-envoy-upstream-rq-timeout-ms";
+
 #[derive(Clone, Debug, PartialEq)]
 struct Retry {
     times: Option<u32>,
@@ -43,7 +47,7 @@ pub(super) fn parse(
     policy: &ObjectKey,
     spec: &CommonGrpcService,
 ) -> Result<Result<Service, Unresolved>, Fault> {
-    let timeout = spec.timeout.as_deref().map(|text| time(text, ".timeout")).transpose()?;
+    let timeout = spec.timeout.as_deref().map(timeout).transpose()?.flatten();
     let mut metadata = Vec::new();
     for (index, entry) in spec.initial_metadata.iter().enumerate() {
         let value = entry.value.clone().unwrap_or_default();
@@ -70,11 +74,23 @@ pub(super) fn time(text: &str, field: &str) -> Result<Duration, Fault> {
     duration::parse_lenient(text).map_err(|error| Fault::new(field, error.to_string(), DURATION_REMEDY))
 }
 
+/// How long a call may take; `None` for no limit, which 0 says.
+fn timeout(text: &str) -> Result<Option<Duration>, Fault> {
+    let given = time(text, ".timeout")?;
+    if given > Duration::ZERO && given < Duration::from_millis(1) {
+        return Err(Fault::new(".timeout", "it is shorter than 1ms", "use 1ms or more, or remove it"));
+    }
+    Ok((!given.is_zero()).then_some(given))
+}
+
 /// An entry of metadata, as it may be in HTTP.
 fn pair(key: &str, value: String) -> Result<(String, String), Fault> {
     let key = headers::name(key).map_err(|fault| fault.within(".key"))?;
     if key.starts_with("grpc-") || key.ends_with("-bin") {
         return Err(Fault::new(".key", format!("{key:?} belongs to gRPC"), "use another name"));
+    }
+    if key == TIMEOUT_HEADER {
+        return Err(Fault::new(".key", format!("{key:?} is what timeout sets"), "use timeout"));
     }
     if ::http::HeaderValue::from_str(&value).is_err() {
         return Err(Fault::new(
@@ -112,41 +128,64 @@ fn retry(spec: &GrpcRetryPolicy) -> Result<Retry, Fault> {
     Ok(Retry { times: spec.num_retries, back_off: back_off.transpose()? })
 }
 
+/// How a service is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Calls {
+    /// One message, one answer: OTLP lets a sender repeat what it does not know to have arrived.
+    Unary,
+    /// A stream of entries; what repeats it sends again what it has brought so far.
+    Stream,
+}
+
+impl Calls {
+    /// When Envoy makes a call again (`retry_on` of Envoy's routes).
+    fn retried_on(self) -> &'static str {
+        match self {
+            // OTLP 1.x, "Failures": the retryable codes, as far as Envoy knows them.
+            Self::Unary => "reset,cancelled,deadline-exceeded,unavailable",
+            // Nothing of the stream has arrived.
+            Self::Stream => "connect-failure,refused-stream",
+        }
+    }
+}
+
 impl Service {
     /// How Envoy calls it.
-    pub(super) fn envoy(&self) -> GrpcService {
+    pub(super) fn envoy(&self, calls: Calls) -> GrpcService {
         let authority = self.authority.clone().unwrap_or_else(|| self.cluster.authority());
         GrpcService {
             target_specifier: Some(grpc_service::TargetSpecifier::EnvoyGrpc(grpc_service::EnvoyGrpc {
                 cluster_name: self.cluster.name(),
                 authority,
-                retry_policy: self.retry_policy(),
                 max_receive_message_length: self.max_receive_message_length.and_then(u32_value),
                 skip_envoy_headers: self.skip_envoy_headers,
+                ..grpc_service::EnvoyGrpc::default()
             })),
-            timeout: self.timeout.and_then(envoy_duration),
-            initial_metadata: self
-                .metadata
-                .iter()
-                .map(|(key, value)| HeaderValue {
-                    key: key.clone(),
-                    value: value.clone(),
-                    ..HeaderValue::default()
-                })
-                .collect(),
+            // That of `EnvoyGrpc` is for xDS alone.
+            retry_policy: self.retry.as_ref().map(|retry| retry.envoy(calls)),
+            initial_metadata: self.initial_metadata(calls),
             ..GrpcService::default()
         }
     }
 
-    /// The same for streams of access logs, whose repetition Envoy takes from elsewhere.
-    pub(super) fn retry_policy(&self) -> Option<RetryPolicy> {
-        self.retry.as_ref().map(|retry| RetryPolicy {
-            retry_back_off: retry.back_off.map(|(base, max)| BackoffStrategy {
+    fn initial_metadata(&self, calls: Calls) -> Vec<HeaderValue> {
+        let timeout = self.timeout.filter(|_| calls == Calls::Unary);
+        let timeout = timeout.map(|it| (TIMEOUT_HEADER.to_owned(), it.as_millis().to_string()));
+        let entries = self.metadata.iter().cloned().chain(timeout);
+        entries.map(|(key, value)| HeaderValue { key, value, ..HeaderValue::default() }).collect()
+    }
+}
+
+impl Retry {
+    fn envoy(&self, calls: Calls) -> RetryPolicy {
+        RetryPolicy {
+            retry_on: calls.retried_on().to_owned(),
+            retry_back_off: self.back_off.map(|(base, max)| BackoffStrategy {
                 base_interval: envoy_duration(base),
                 max_interval: max.and_then(envoy_duration),
             }),
-            num_retries: retry.times.and_then(u32_value),
+            num_retries: self.times.and_then(u32_value),
             ..RetryPolicy::default()
-        })
+        }
     }
 }

@@ -96,12 +96,15 @@ fn read(reader: &Reader<'_>, spec: &HttpListenerPolicySpec, out: &mut Policy) {
     };
     out.host.stream_idle_timeout = time(spec.stream_idle_timeout.as_ref(), "spec.streamIdleTimeout");
     out.connection.idle_timeout = time(spec.idle_timeout.as_ref(), "spec.idleTimeout");
-    match access_log::parse(reader, &out.key, spec, &mut out.unresolved) {
+    match access_log::parse(reader, &out.key, spec, &mut out.unresolved, &mut out.warnings) {
         Ok(logs) => out.connection.access_logs = logs,
         Err(fault) => out.faults.push(fault),
     }
     if let Some(spec) = &spec.tracing {
-        match tracing::parse(reader, &out.key, spec, &mut out.unresolved) {
+        let mut warnings = Vec::new();
+        let tracing = tracing::parse(reader, &out.key, spec, &mut out.unresolved, &mut warnings);
+        out.warnings.extend(warnings.into_iter().map(|fault| fault.within("spec.tracing")));
+        match tracing {
             Ok(tracing) => {
                 let tracing = tracing.map_or(TracingSetting::Waiting, |it| TracingSetting::On(Box::new(it)));
                 out.connection.tracing = Some(tracing);

@@ -18,7 +18,7 @@ use envoy_types::pb::envoy::r#type::v3::Percent;
 use postern_api::kgateway::{CustomAttribute, ListenerTracing, MetadataKind};
 
 use super::access_log::Missing;
-use super::grpc::{self, Service};
+use super::grpc::{self, Calls, Service};
 use crate::dependency::Reader;
 use crate::envoy::{any, bool_value, extension, u32_value};
 use crate::object::{NamespacedName, ObjectKey};
@@ -49,6 +49,7 @@ pub(super) fn parse(
     policy: &ObjectKey,
     spec: &ListenerTracing,
     missing: &mut Vec<Missing>,
+    warnings: &mut Vec<Fault>,
 ) -> Result<Option<Tracing>, Fault> {
     let Some(provider) = &spec.provider.open_telemetry else {
         return Err(Fault::new(".provider", "nobody gets the spans", "add provider.openTelemetry"));
@@ -67,6 +68,16 @@ pub(super) fn parse(
         tag(attribute).map_err(|fault| fault.within(&format!(".attributes[{index}]")))
     };
     let tags = spec.attributes.iter().enumerate().map(tag).collect::<Result<Vec<_>, _>>()?;
+    for (index, attribute) in spec.attributes.iter().enumerate() {
+        let kind = attribute.metadata.as_ref().map(|it| &it.kind);
+        if matches!(kind, Some(MetadataKind::Route | MetadataKind::Cluster)) {
+            warnings.push(Fault::new(
+                format!(".attributes[{index}].metadata.kind"),
+                "Postern gives routes and clusters no metadata, so spans have the default value",
+                "use Request or Host, or literal instead of metadata",
+            ));
+        }
+    }
     for (index, detector) in provider.resource_detectors.iter().enumerate() {
         if detector.environment_resource_detector.is_none() {
             let field = format!("{AT}.resourceDetectors[{index}]");
@@ -182,7 +193,7 @@ impl Tracing {
             )
         });
         let provider = OpenTelemetryConfig {
-            grpc_service: Some(self.service.envoy()),
+            grpc_service: Some(self.service.envoy(Calls::Unary)),
             service_name: self.service_name.clone().unwrap_or_default(),
             resource_detectors: detector.into_iter().collect(),
             sampler: self.always_on.then(|| {

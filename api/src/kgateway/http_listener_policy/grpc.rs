@@ -28,7 +28,8 @@ macro_rules! grpc_service {
             /// Whether calls go without the headers that Envoy adds, such as x-envoy-internal. Defaults to false.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub skip_envoy_headers: Option<bool>,
-            /// How long a call may take, a Go duration. Defaults to no limit.
+            /// How long a call may take, with its repetitions, a Go duration. Defaults to no limit. A log of grpcService is one call that
+            /// goes on for ever, and has none.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(schema_with = "go_duration")]
             pub timeout: Option<String>,

@@ -161,9 +161,9 @@ open_enum! {
     pub enum MetadataKind {
         /// That of the request, which filters write.
         Request,
-        /// That of the route.
+        /// That of the route: Postern gives it none.
         Route,
-        /// That of the cluster.
+        /// That of the cluster: Postern gives it none.
         Cluster,
         /// That of the endpoint.
         Host,

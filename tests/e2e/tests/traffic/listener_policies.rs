@@ -1,4 +1,4 @@
-//! HTTPListenerPolicy: what protects hosts, and what connections are like. Logs and spans are tested in `access_logs`.
+//! HTTPListenerPolicy: what protects hosts, and what connections are like. Logs and spans are tested in `access_logs` and those beside it.
 
 use std::time::Duration;
 

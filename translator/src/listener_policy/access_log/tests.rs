@@ -9,7 +9,7 @@ fn read(spec: &str) -> Result<(Option<Vec<AccessLog>>, Vec<Missing>), Fault> {
     let policy = ObjectKey::new(Kind::HttpListenerPolicy, "a", "p");
     let mut missing = Vec::new();
     let spec: HttpListenerPolicySpec = yaml(&format!("{{{spec}}}"));
-    Ok((parse(&world.reader(), &policy, &spec, &mut missing)?, missing))
+    Ok((parse(&world.reader(), &policy, &spec, &mut missing, &mut Vec::new())?, missing))
 }
 
 fn fault(spec: &str) -> Fault {
@@ -79,6 +79,17 @@ fn what_is_wrong_names_its_field() {
             "accessLog: [{grpcService: {backendRef: {name: logs, port: 9000}, logName: x, timeout: soon}}]"
                 .to_owned(),
             "spec.accessLog[0].grpcService.timeout",
+        ),
+        (
+            "accessLog: [{grpcService: {backendRef: {name: logs, port: 9000}, logName: x, timeout: 100us}}]"
+                .to_owned(),
+            "spec.accessLog[0].grpcService.timeout",
+        ),
+        (
+            "accessLog: [{grpcService: {backendRef: {name: logs, port: 9000}, logName: x, \
+             initialMetadata: [{key: X-Envoy-Upstream-Rq-Timeout-Ms, value: '5'}]}}]"
+                .to_owned(),
+            "spec.accessLog[0].grpcService.initialMetadata[0].key",
         ),
         (
             "accessLog: [{openTelemetry: {grpcService: {backendRef: {name: logs, port: 9000}, logName: x}, \
