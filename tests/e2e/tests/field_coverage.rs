@@ -167,8 +167,8 @@ Every field of the extension kinds, in both dialects, as their CRDs have it, and
 through a real Envoy, or, where a field says how proxies are deployed (GatewayParameters), in the objects that a real API server has of them. Items of lists are written `[]`, free keys of maps `.*`. `refused by` names the test that shows that Postern does not
 carry out the field and that the status of the object says so.
 
-| kind | fields | proven | refused | not yet |
-|---|---|---|---|---|
+| kind | fields | proven | refused |
+|---|---|---|---|
 "
     .to_owned();
     for (kind, fields) in &by_kind {
@@ -177,9 +177,7 @@ carry out the field and that the status of the object says so.
         let is_refused =
             |field: &str| !claims.carried_out.contains_key(field) && claims.refused.contains_key(field);
         let refused = fields.iter().filter(|field| is_refused(field)).count();
-        let open = all - proven - refused;
-        writeln!(page, "| [{kind}](#{}) | {all} | {proven} | {refused} | {open} |", kind.to_lowercase())
-            .unwrap();
+        writeln!(page, "| [{kind}](#{}) | {all} | {proven} | {refused} |", kind.to_lowercase()).unwrap();
     }
     for (kind, fields) in &by_kind {
         write!(page, "\n## {kind}\n\n| field | test |\n|---|---|\n").unwrap();
@@ -211,6 +209,16 @@ fn tests_claim_fields_that_exist() {
         claims.carried_out.len(),
         fields.len()
     );
+}
+
+#[test]
+fn every_field_has_a_test() {
+    let claims = claims();
+    let is_open =
+        |field: &&String| !claims.carried_out.contains_key(*field) && !claims.refused.contains_key(*field);
+    let fields = fields();
+    let open: Vec<_> = fields.iter().filter(is_open).collect();
+    assert!(open.is_empty(), "no test shows what these fields do, or that they are refused: {open:#?}");
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub(crate) fn translate(reader: &Reader<'_>, id: &ClusterId, options: &Options) 
             let resource = if external::is_external_name(object) {
                 let host = external::name_of(object).ok()?;
                 let host = external::endpoint(host, *number, id.security != Security::Cleartext);
-                cluster::hosts_cluster(id, &[host], &protection, &settings, ca)
+                cluster::hosts_cluster(id, &[host], &protection, &settings, options)
             } else {
                 cluster::eds_cluster(id, &protection, &settings, ca)
             };
@@ -72,8 +72,7 @@ pub(crate) fn translate(reader: &Reader<'_>, id: &ClusterId, options: &Options) 
             let object = reader.get::<Backend>(&key.namespace, &key.name)?;
             let backend = static_backend::parse(object, options.provision).ok()?;
             let (protection, secrets) = protection(reader, id, None, &tls, true);
-            let resource =
-                cluster::hosts_cluster(id, &backend.hosts, &protection, &settings, &options.system_ca_file);
+            let resource = cluster::hosts_cluster(id, &backend.hosts, &protection, &settings, options);
             Some(ClusterOutput { resource, secrets })
         }
         BackendObject::XBackend(_) => {
@@ -85,7 +84,7 @@ pub(crate) fn translate(reader: &Reader<'_>, id: &ClusterId, options: &Options) 
                 Destination::Pods(_) => cluster::eds_cluster(id, &protection, &settings, ca),
                 Destination::Host(name) => {
                     let host = external::endpoint(name, parsed.port, false);
-                    cluster::hosts_cluster(id, &[host], &protection, &settings, ca)
+                    cluster::hosts_cluster(id, &[host], &protection, &settings, options)
                 }
             };
             Some(ClusterOutput { resource, secrets })

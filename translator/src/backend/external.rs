@@ -2,7 +2,8 @@
 //!
 //! A reference to a backend of another namespace needs a ReferenceGrant, and nothing on the proxy's own machine is a backend at all.
 //! A name that leads there by DNS would go around both (CVE-2021-25740), so such names are refused. What the DNS answers is not
-//! known here; whoever must be sure restricts what proxies may connect to.
+//! known here: Envoy refuses requests to the proxy's own addresses (`forward_proxy::own`); whoever must be sure about others restricts what
+//! proxies may connect to.
 
 use std::net::IpAddr;
 

@@ -69,8 +69,7 @@ pub(crate) fn without_policies(reader: &Reader<'_>, backend: &ObjectKey, field: 
 
 /// Addresses that nobody can be asked at, and those of the services by which machines in a cloud learn who they are.
 const NEVER: [Ipv4Net; 7] = [
-    // "This network"; Linux takes it for its own.
-    v4([0, 0, 0, 0], 8),
+    UNSPECIFIED,
     // Link-local, the metadata services of most clouds among it (RFC 3927).
     v4([169, 254, 0, 0], 16),
     // Metadata services of Alibaba, Oracle and Azure.
@@ -83,13 +82,17 @@ const NEVER: [Ipv4Net; 7] = [
 ];
 
 const NEVER_V6: [Ipv6Net; 5] = [
-    v6(0, 128),
+    UNSPECIFIED_V6,
     v6(0xfe80 << 112, 10),
     v6(0xff << 120, 8),
     // Metadata services of Amazon and Google.
     v6(0xfd00_0ec2 << 96 | 0x254, 128),
     v6(0xfd20_00ce << 96 | 0x254, 128),
 ];
+
+/// "This network", which Linux takes for its own machine.
+const UNSPECIFIED: Ipv4Net = v4([0, 0, 0, 0], 8);
+const UNSPECIFIED_V6: Ipv6Net = v6(0, 128);
 
 /// The machine of the proxy itself.
 const OWN: Ipv4Net = v4([127, 0, 0, 0], 8);
@@ -108,20 +111,34 @@ const fn v6(bits: u128, prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::from_bits(bits), prefix)
 }
 
-/// The addresses to which no request of a client is sent: those above, `others`, and, where proxies run in pods, their own. IPv4
-/// addresses in all their spellings.
+/// The addresses to which no request is sent where the client names the host: those above, `others`, and, where proxies run in pods, their own.
 pub(crate) fn denied(in_cluster: bool, others: &[IpNet]) -> Vec<IpNet> {
-    let own = in_cluster.then_some([IpNet::V4(OWN), IpNet::V6(OWN_V6)]);
     let never = NEVER.map(IpNet::V4).into_iter().chain(NEVER_V6.map(IpNet::V6));
+    let others = others.iter().map(IpNet::trunc);
+    let mut out = in_all_spellings(never.chain(others));
+    if in_cluster {
+        out.extend(own());
+    }
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+/// The addresses of the proxy itself.
+pub(crate) fn own() -> Vec<IpNet> {
+    in_all_spellings(
+        [IpNet::V4(OWN), IpNet::V4(UNSPECIFIED), IpNet::V6(OWN_V6), IpNet::V6(UNSPECIFIED_V6)].into_iter(),
+    )
+}
+
+fn in_all_spellings(ranges: impl Iterator<Item = IpNet>) -> Vec<IpNet> {
     let mut out = Vec::new();
-    for range in own.into_iter().flatten().chain(never).chain(others.iter().map(IpNet::trunc)) {
+    for range in ranges {
         out.push(range);
         if let IpNet::V4(inner) = range {
             out.extend(EMBEDDING.iter().filter_map(|prefix| embedded(inner, *prefix)).map(IpNet::V6));
         }
     }
-    out.sort_unstable();
-    out.dedup();
     out
 }
 

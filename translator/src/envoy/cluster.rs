@@ -17,12 +17,15 @@ use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, Locali
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, CommonTlsContext, TlsCertificate, UpstreamTlsContext,
 };
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::{Struct, Value, value};
 
 use super::{DataSource, TransportSocket, ads, any, data_source, duration, tls, u32_value};
+use crate::Options;
 use crate::backend::ClusterId;
 use crate::backend::config::Fields;
+use crate::backend::forward_proxy as denied_addresses;
 use crate::backend::static_backend::StaticHost;
 use crate::backend::tls_policy::{BackendTls, Trust};
 use crate::backend::traffic_policy::RetryBudget;
@@ -34,6 +37,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const BUFFER_BYTES: u32 = 32 * 1024;
 /// "No limit": Envoy's defaults (1024 connections, 3 retries at once) fail requests without a word.
 const UNLIMITED: u32 = 1_000_000_000;
+/// The name of [`HttpProtocolOptions`] in a cluster.
+const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 /// The endpoint metadata by which Envoy picks the TLS settings of one host of several.
 const SOCKET_MATCH: &str = "envoy.transport_socket_match";
 
@@ -103,8 +108,9 @@ pub(crate) fn hosts_cluster(
     hosts: &[StaticHost],
     protection: &Protection,
     settings: &Settings,
-    system_ca: &str,
+    options: &Options,
 ) -> Arc<Resource> {
+    let system_ca = &options.system_ca_file;
     let mut message = base(id, settings);
     let addresses_only = hosts.iter().all(StaticHost::is_address);
     let kind =
@@ -112,6 +118,14 @@ pub(crate) fn hosts_cluster(
     message.cluster_discovery_type = Some(cluster::ClusterDiscoveryType::Type(kind.into()));
     if !addresses_only {
         message.dns_lookup_family = cluster::DnsLookupFamily::V4Preferred.into();
+        if options.provision {
+            // Whoever has the name may let it lead to the proxy itself.
+            let protocol = HttpProtocolOptions {
+                http_filters: forward_proxy::connecting_elsewhere(&denied_addresses::own()),
+                ..options::protocol(id.upstream, &settings.config)
+            };
+            message.typed_extension_protocol_options = [(HTTP_OPTIONS.to_owned(), any(protocol))].into();
+        }
         if settings.config.load_balancer.as_ref().is_some_and(|balancer| balancer.by_name()) {
             options::hash_host_names(&mut message);
         }
@@ -235,7 +249,7 @@ fn base(id: &ClusterId, settings: &Settings) -> Cluster {
         }),
         ignore_health_on_host_removal: true,
         typed_extension_protocol_options: [(
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
+            HTTP_OPTIONS.to_owned(),
             any(options::protocol(id.upstream, &settings.config)),
         )]
         .into(),

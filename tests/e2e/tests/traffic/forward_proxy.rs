@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use postern_e2e::{
     Authority, Backend, Load, Reply, Stream, Want, World, covers, gateway, http_route, route, service,
-    traffic_policy,
+    static_backend, traffic_policy,
 };
 
 const LISTENERS: &str = "  - {name: http, port: ${PORT}, protocol: HTTP}";
@@ -224,4 +224,20 @@ async fn it_comes_and_goes_under_load() {
     load.stop().await.assert_clean(300);
     let after = world.envoy("gw").admin("/config_dump?resource=dynamic_listeners").await.unwrap();
     assert_eq!(listeners, after, "the listener is the same");
+}
+
+/// Where proxies run in pods, what a Backend names by the DNS is not the proxy itself either, whatever the DNS says.
+#[tokio::test]
+async fn names_of_static_backends_lead_to_no_proxy() {
+    for (in_cluster, want) in [(false, Want::Backend("own")), (true, Want::Status(403))] {
+        let mut world = World::with_options(|options| options.provision = in_cluster).await;
+        let own = Backend::start("own").await;
+        world.names().set("own.test", &[Ipv4Addr::LOCALHOST]);
+        let hosts = format!("[{{host: own.test, port: {}}}]", own.address().port());
+        let backend = static_backend("own", &hosts);
+        world.apply(&[gateway(LISTENERS), backend, everything_to("own")].concat()).await;
+        let call = world.call("example.org", "/");
+        world.expect(call, want).await;
+        world.assert_nothing_rejected().await;
+    }
 }

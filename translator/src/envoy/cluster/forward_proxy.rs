@@ -40,7 +40,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::{
 };
 use ipnet::IpNet;
 
-use super::{Identity, Settings, base, common};
+use super::{HTTP_OPTIONS, Identity, Settings, base, common};
 use crate::backend::{ClusterId, Security};
 use crate::envoy::{Any, TransportSocket, any, extension, slot, tls, u32_value};
 use crate::resource::{Resource, ResourceType};
@@ -48,7 +48,6 @@ use crate::tls::options::TlsOptions;
 
 /// The name of the filter in Envoy.
 const FILTER: &str = "envoy.filters.http.dynamic_forward_proxy";
-const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// What fills the slot of a route to such a cluster, with TLS or without.
 pub(crate) fn filter() -> Any {
@@ -129,24 +128,29 @@ fn protocol(secure: bool, denied: &[IpNet]) -> HttpProtocolOptions {
         let protocol_config = Some(ProtocolConfig::HttpProtocolOptions(http1));
         UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config })
     };
-    let filter = |name: &str, config: Any| HttpFilter {
-        name: name.to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
-        ..HttpFilter::default()
-    };
     HttpProtocolOptions {
         upstream_http_protocol_options: Some(UpstreamHttpProtocolOptions {
             auto_sni: true,
             auto_san_validation: true,
             ..UpstreamHttpProtocolOptions::default()
         }),
-        http_filters: vec![
-            filter("envoy.filters.http.upstream_rbac", any(refusing(denied))),
-            filter("envoy.filters.http.upstream_codec", any(UpstreamCodec {})),
-        ],
+        http_filters: connecting_elsewhere(denied),
         upstream_protocol_options: Some(spoken),
         ..HttpProtocolOptions::default()
     }
+}
+
+/// The filters of a cluster that connects to no address of `denied`.
+pub(super) fn connecting_elsewhere(denied: &[IpNet]) -> Vec<HttpFilter> {
+    let filter = |name: &str, config: Any| HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+        ..HttpFilter::default()
+    };
+    vec![
+        filter("envoy.filters.http.upstream_rbac", any(refusing(denied))),
+        filter("envoy.filters.http.upstream_codec", any(UpstreamCodec {})),
+    ]
 }
 
 /// Answers 403 instead of connecting to an address in `ranges`.
