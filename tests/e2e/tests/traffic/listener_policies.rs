@@ -448,6 +448,39 @@ async fn streams_that_do_nothing_end() {
     world.expect(slow, Want::Backend("v1")).await;
 }
 
+/// What an HTTPListenerPolicy says about requests travels with the hosts, not with the listener: nothing drains.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_protects_hosts_changes_no_listener() {
+    let mut world = world().await;
+    world.apply(&secret("default", ".htpasswd", &[ANNA])).await;
+    let call = world.call("a.example.org", "/load").header("authorization", AS_ANNA);
+    let listeners = world.envoy("gw").admin("/config_dump?resource=dynamic_listeners").await.unwrap();
+    let load = Load::start(vec![
+        Stream::kept("kept", call.clone(), 50),
+        Stream::kept("kept h2", call.clone().h2(), 50),
+        Stream::fresh("fresh", call, 30),
+    ]);
+    let refused = world.call("a.example.org", "/no");
+    for _ in 0..3 {
+        for (spec, status) in [
+            ("basicAuth: {credentialsSecretRef: {name: users}}", 401),
+            ("celValidation: {rules: [{expression: \"request.path == '/no'\"}]}", 403),
+            ("buffer: {maxRequestBytes: 1000}", 200),
+        ] {
+            world.apply(&on_gateway(spec)).await;
+            world.expect(refused.clone(), Want::Status(status)).await;
+            load.goes_on(30).await;
+        }
+        world.delete("HTTPListenerPolicy", "p").await;
+        world.expect(refused.clone(), Want::Backend("v1")).await;
+    }
+    let report = load.stop().await;
+    report.assert_clean(270);
+    assert_eq!(report.reconnects, 0, "no connection was told to go");
+    let after = world.envoy("gw").admin("/config_dump?resource=dynamic_listeners").await.unwrap();
+    assert_eq!(listeners, after, "the listener is the same");
+}
+
 /// Envoy replaces filter chains in place: requests under way end as they began, and kept connections are told to go in time.
 #[tokio::test]
 async fn changes_cost_no_request() {
