@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// How long a condition may take before a test fails: generous, because machines of CI are slow, and
 /// never spent when all is well.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Calls `probe` until it returns `Ok`, at most for [`PATIENCE`]; fails with its last `Err`.
 pub async fn until<T, F, Fut>(what: &str, probe: F) -> T
